@@ -1,0 +1,1 @@
+"""The offline half: fits networks with Keras and publishes them as ONNX."""
