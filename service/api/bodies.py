@@ -1,0 +1,226 @@
+"""A request's bytes to the pictures in it: encoded files or pixel arrays, with the limits while it streams in."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from service.api.multipart import Form
+from service.api.reply import Inbound
+from service.errors import InvalidImage, InvalidValue, MalformedRequest, ServiceError, TooLarge, UnsupportedMediaType
+from service.imaging.decode import GreyImage
+
+DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+FORMS = (
+    "Send multipart/form-data, application/json, or the encoded picture itself as image/* or application/octet-stream"
+)
+Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
+Level_ = Annotated[float, msgspec.Meta(ge=0, le=255)]  # 7.0 is a whole number, too
+
+
+class Disconnected(Exception):  # noqa: N818
+    """The client left before its body was whole: there is nobody to answer."""
+
+
+@dataclass(slots=True)
+class Submitted:
+    """One picture as a client sent it: an encoded file, pixels, or what is wrong with it."""
+
+    content: bytes | bytearray | GreyImage | ServiceError
+    filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A whole body that waits to be understood."""
+
+    kind: str  # "form", "json" or "file"
+    form: Form | None
+    content: bytearray
+    size: int
+
+
+async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: int) -> Body:
+    """Read the body, and a form's parts while they stream in.
+
+    Raises:
+        UnsupportedMediaType: a content type that we do not read.
+        TooLarge: more than `max_bytes`, or more than `max_files` parts called `wanted`.
+        MalformedRequest: a broken form.
+        Disconnected: the client left.
+    """
+    content_type = request.headers.get(b"content-type", b"")
+    kind = _kind(content_type, request.headers.get(b"content-encoding", b"identity"))
+    if (length := request.headers.get(b"content-length", b"")).isdigit() and int(length) > max_bytes:
+        raise _too_large(f"{int(length)}", max_bytes)
+    form = Form(content_type, wanted, max_files) if kind == "form" else None
+    content = bytearray()
+    received = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk = message.get("body", b"")
+        received += len(chunk)
+        if received > max_bytes:
+            raise _too_large("more", max_bytes)
+        if form is not None:
+            form.write(chunk)
+        else:
+            content += chunk
+        if not message.get("more_body", False):
+            return Body(kind, form, content, received)
+
+
+def one_picture(body: Body) -> Submitted:
+    """The picture of a request that holds one.
+
+    Raises:
+        MalformedRequest: broken JSON, a truncated form, no picture or several.
+        InvalidImage, InvalidValue: what stands in the picture's place is none.
+    """
+    if body.kind == "file":
+        if not body.content:
+            raise MalformedRequest("The body is empty: expected an encoded picture in it.")
+        return Submitted(body.content)
+    if body.form is not None:
+        pictures = _files(body.form, "file")
+        if len(pictures) > 1:
+            raise MalformedRequest(f"{len(pictures)} parts named 'file'; this route takes one. Use /predict/batch.")
+        return pictures[0]
+    image, pixels = _json_fields(body.content, "image", "pixels")
+    return Submitted(_from_base64(image, "image") if image is not None else _from_rows(pixels, "pixels"))
+
+
+def many_pictures(body: Body, max_images: int) -> list[Submitted]:
+    """The pictures of a batch; what is wrong with one of them stands in its place.
+
+    Raises:
+        MalformedRequest: broken JSON, a truncated form, no picture in it.
+        TooLarge: more than `max_images`.
+        UnsupportedMediaType: a lone picture.
+    """
+    if body.kind == "file":
+        raise UnsupportedMediaType(
+            "A batch comes as multipart/form-data with parts named 'files', or as application/json. "
+            "For one picture use /predict."
+        )
+    if body.form is not None:
+        return _files(body.form, "files")
+    images, pixels = _json_fields(body.content, "images", "pixels")
+    name = "images" if images is not None else "pixels"
+    items = _decode(images if images is not None else pixels, list[msgspec.Raw], name)
+    if not items:
+        raise MalformedRequest(f"{name!r} is an empty list: expected at least one picture.")
+    if len(items) > max_images:
+        raise TooLarge(
+            f"{len(items)} images in one request, at most {max_images}. "
+            "Send fewer, or have DIGITS_MAX_BATCH_IMAGES raised."
+        )
+    read = _from_base64 if images is not None else _from_rows
+    return [Submitted(_or_error(read, item, f"{name}[{index}]")) for index, item in enumerate(items)]
+
+
+def _kind(content_type: bytes, encoding: bytes) -> str:
+    media = content_type.split(b";", 1)[0].strip().lower()
+    if encoding.lower() != b"identity":
+        raise UnsupportedMediaType(f"Content-Encoding {encoding.decode('latin-1')!r} is not read. Send it as it is.")
+    if media.startswith(b"image/") or media == b"application/octet-stream":
+        return "file"
+    if media == b"multipart/form-data":
+        return "form"
+    if media == b"application/json":
+        return "json"
+    came = f"Content-Type {media.decode('latin-1')!r}" if media else "no Content-Type"
+    raise UnsupportedMediaType(f"{FORMS}; this request has {came}.")
+
+
+def _too_large(came: str, limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body may have {limit} bytes, this one has {came}. "
+        "Send a smaller picture, or have DIGITS_MAX_BODY_BYTES raised."
+    )
+
+
+def _files(form: Form, wanted: str) -> list[Submitted]:
+    parts = form.finish()
+    # A browser's form with no file chosen sends the part all the same, nameless and empty.
+    found = [part for part in parts if part.name == wanted and (part.content or part.filename)]
+    if not found:
+        names = ", ".join(sorted({repr(part.name) for part in parts})) or "no part"
+        raise MalformedRequest(f"Expected a file in a part named {wanted!r}; found {names}. {_curl_hint(wanted)}")
+    return [Submitted(part.content, part.filename) for part in found]
+
+
+def _curl_hint(wanted: str) -> str:
+    return f"With curl: -F {wanted}=@picture.png"
+
+
+def _json_fields(content: bytearray, *names: str) -> tuple[msgspec.Raw | None, ...]:
+    """The values of the one of `names` that the object has, None for the others."""
+    try:
+        fields = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError as error:
+        raise MalformedRequest(f"Expected a JSON object with {' or '.join(map(repr, names))}: {error}") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MalformedRequest(f"The body is not JSON: {error}") from None
+    given = [name for name in names if name in fields and bytes(fields[name]) != b"null"]
+    if len(given) != 1:
+        came = ", ".join(map(repr, list(fields)[:8])) or "an empty object"
+        raise MalformedRequest(f"Expected either {' or '.join(map(repr, names))} in the JSON object; came {came}.")
+    return tuple(fields[name] if name in given else None for name in names)
+
+
+def _decode(raw: Any, kind: Any, name: str) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidValue(f"In {name!r}: {error}") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MalformedRequest(f"In {name!r}: not JSON: {error}") from None
+
+
+def _from_base64(raw: Any, name: str) -> bytes:
+    text: str = _decode(raw, str, name)
+    match = DATA_URL.match(text)
+    if text[:5].lower() == "data:" and match is None:
+        raise InvalidImage(f"{name!r} is a data: URL without base64. Expected data:image/png;base64,...")
+    payload = text[match.end() if match else 0 :].translate(_TOLERATED)
+    try:
+        content = binascii.a2b_base64(payload + "=" * (-len(payload) % 4), strict_mode=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidImage(
+            f"{name!r} is not base64 ({error}). Expected the base64 of an image file, or a data: URL."
+        ) from None
+    if not content:
+        raise InvalidImage(f"{name!r} is empty. Expected the base64 of an image file, or a data: URL.")
+    return content
+
+
+# Line breaks as MIME sets them, and the URL-safe alphabet, mean what they mean everywhere.
+_TOLERATED = str.maketrans({" ": None, "\n": None, "\r": None, "\t": None, "-": "+", "_": "/"})
+
+
+def _from_rows(raw: Any, name: str) -> GreyImage:
+    try:
+        rows = _decode(raw, list[list[Level]], name)
+    except InvalidValue:
+        rows = _decode(raw, list[list[Level_]], name)
+        if any(value != int(value) for row in rows for value in row):
+            raise InvalidValue(f"{name!r} must hold whole numbers 0..255; some are fractions.") from None
+    if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
+        lengths = sorted({len(row) for row in rows})[:4]
+        raise InvalidValue(f"{name!r} must be rows of one length, at least one pixel; came lengths {lengths}.")
+    return np.array(rows, np.uint8)
+
+
+def _or_error(read: Any, raw: Any, name: str) -> Any:
+    try:
+        return read(raw, name)
+    except ServiceError as error:
+        return error

@@ -1,0 +1,57 @@
+"""`/models`: what is loaded, with what it was trained and on what it runs."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from service.api.openapi import answers
+from service.api.schemas import ModelInfo, ModelList, VersionInfo, encode
+from service.inference.repository import ModelVersion, Repository
+
+DIGITS = [str(digit) for digit in range(10)]
+
+
+def model_routes(repository: Repository, default_model: str) -> APIRouter:
+    router = APIRouter(tags=["models"])
+
+    def info(name: str) -> ModelInfo:
+        versions = repository.model_versions(name)
+        return ModelInfo(
+            name=name,
+            default=name == default_model,
+            ready=any(version.state == "READY" for version in versions),
+            labels=versions[0].card.get("labels", DIGITS),
+            versions=[_version(version) for version in versions],
+        )
+
+    @router.get("/models", summary="What is loaded", responses=answers(ModelList, "unauthorized"))
+    async def models() -> Response:
+        return _json(ModelList([info(name) for name in repository.model_names()]))
+
+    @router.get(
+        "/models/{name}", summary="One model", responses=answers(ModelInfo, "unauthorized", "model_not_found")
+    )
+    async def model(name: str) -> Response:
+        return _json(info(name))
+
+    return router
+
+
+def _version(version: ModelVersion) -> VersionInfo:
+    card = version.card
+    return VersionInfo(
+        version=version.version,
+        state=version.state,
+        reason=version.reason,
+        provider=version.session.provider if version.session is not None else None,
+        test_accuracy=card.get("metrics", {}).get("test_accuracy"),
+        calibration=card.get("calibration"),
+        sha256=version.sha256,
+        trained_at=card.get("trained_at"),
+        max_batch_size=version.max_batch_size,
+        card={key: value for key, value in card.items() if key != "golden"},
+    )
+
+
+def _json(answer: ModelInfo | ModelList) -> Response:
+    return Response(encode(answer), media_type="application/json")

@@ -1,0 +1,112 @@
+"""`multipart/form-data` parsed as it streams in, in memory: no temporary files (RFC 7578)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
+
+from service.errors import MalformedRequest, TooLarge
+
+BOUNDARY = re.compile(rb';\s*boundary=(?:"([^"]{1,200})"|([^\s;,"]{1,200}))', re.IGNORECASE)
+PARAMETER = re.compile(rb';\s*(name|filename)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
+MAX_OTHER_PARTS = 64  # form fields beside the pictures; more is nobody's form
+
+
+@dataclass(slots=True)
+class Part:
+    """One part of a form."""
+
+    name: str = ""
+    filename: str | None = None
+    content: bytearray = field(default_factory=bytearray)
+
+
+class Form:
+    """Takes a body's chunks with `write`; `finish` tells the parts. At most `max_files` of them may be called `wanted`."""
+
+    def __init__(self, content_type: bytes, wanted: str, max_files: int) -> None:
+        match = BOUNDARY.search(content_type)
+        if match is None:
+            raise MalformedRequest(
+                "multipart/form-data needs a boundary in its Content-Type, and there is none. "
+                "Do not set that header by hand: the HTTP client sets it when it builds the form."
+            )
+        self.parts: list[Part] = []
+        self._wanted = wanted
+        self._max_files = max_files
+        self._files = 0
+        self._ended = False
+        self._header_name = b""
+        self._header_value = b""
+        try:
+            self._parser = MultipartParser(
+                match[1] or match[2],
+                {
+                    "on_part_begin": self._begin,
+                    "on_part_data": self._data,
+                    "on_header_field": self._field,
+                    "on_header_value": self._value,
+                    "on_header_end": self._header,
+                    "on_headers_finished": self._name,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError as error:
+            raise MalformedRequest(f"The boundary of the multipart body cannot be used: {error}") from None
+
+    def write(self, chunk: bytes) -> None:
+        """Raises `MalformedRequest` for a broken body, `TooLarge` for too many files."""
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise MalformedRequest(f"The multipart body is broken: {error}") from None
+
+    def finish(self) -> list[Part]:
+        """All parts; raises `MalformedRequest` where the body stops before its last boundary."""
+        if not self._ended:
+            raise MalformedRequest("The multipart body ends before its closing boundary: it is truncated or empty.")
+        return self.parts
+
+    def _begin(self) -> None:
+        self.parts.append(Part())
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        self.parts[-1].content += data[start:end]
+
+    def _field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _header(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            for key, quoted, token in PARAMETER.findall(self._header_value):
+                text = _unescape(quoted) if quoted else token.decode("utf-8", "replace")
+                if key.lower() == b"name":
+                    self.parts[-1].name = text
+                else:
+                    self.parts[-1].filename = text
+        self._header_name = self._header_value = b""
+
+    def _name(self) -> None:
+        if self.parts[-1].name == self._wanted:
+            self._files += 1
+            if self._files > self._max_files:
+                raise TooLarge(
+                    f"More than {self._max_files} parts named {self._wanted!r} in one request. "
+                    "Send fewer, or have DIGITS_MAX_BATCH_IMAGES raised."
+                )
+        elif len(self.parts) - self._files > MAX_OTHER_PARTS:
+            raise MalformedRequest(f"More than {MAX_OTHER_PARTS} parts that are not named {self._wanted!r}.")
+
+    def _end(self) -> None:
+        self._ended = True
+
+
+def _unescape(quoted: bytes) -> str:
+    # Browsers write a quote as %22, older clients as \".
+    return quoted.replace(b'\\"', b'"').replace(b"%22", b'"').decode("utf-8", "replace")

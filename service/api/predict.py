@@ -1,0 +1,190 @@
+"""`/predict`, `/predict/batch` and `/confidence`: a request to pictures, to what the networks say, to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from service.api import bodies
+from service.api.bodies import Body, Submitted
+from service.api.reply import Inbound, Reply
+from service.api.schemas import (
+    BatchAnswer,
+    BatchItem,
+    ConfidenceAnswer,
+    ItemError,
+    ModelOpinion,
+    PredictAnswer,
+    Ranked,
+    Receipt,
+    encode,
+)
+from service.errors import InvalidValue, ServiceError
+from service.imaging.decode import decode, from_pixels
+from service.imaging.normalise import Normalised, exact, normalise
+from service.inference.predictor import Prediction, Predictions, entropy, predict, ranking
+from service.inference.repository import ModelVersion, Repository
+from service.settings import Settings
+
+# Bodies up to this size are read on the event loop, where a hop to a thread costs more than the work (docs/log.md).
+INLINE_BYTES = 4096
+T = TypeVar("T")
+
+
+class DigitRoutes:
+    """The handlers of the three routes that predict."""
+
+    def __init__(self, repository: Repository, settings: Settings, executor: Executor) -> None:
+        self._repository = repository
+        self._settings = settings
+        self._executor = executor
+
+    async def predict(self, request: Inbound) -> Reply:
+        model = self._repository.find(request.query.get("model"), request.query.get("version"))
+        image, decode_s = await self._one_image(request)
+        found = await predict(model, [image.pixels], self._settings.request_timeout_s)
+        (row,) = found.rows
+        answer = PredictAnswer(
+            model.name, model.version, row.digit, row.confidence, row.probabilities, _receipt(request, image)
+        )
+        return Reply(encode(answer), timings=_timings(decode_s, found))
+
+    async def predict_batch(self, request: Inbound) -> Reply:
+        model = self._repository.find(request.query.get("model"), request.query.get("version"))
+        read = _reader(request, self._settings.max_image_pixels)
+        most = self._settings.max_batch_images
+        body = await self._receive(request, "files", most)
+        started = time.perf_counter()
+        pictures, images = await self._off_loop(body, lambda: _read_all(bodies.many_pictures(body, most), read))
+        decode_s = time.perf_counter() - started
+        good = [image.pixels for image in images if isinstance(image, Normalised)]
+        found = await predict(model, good, self._settings.request_timeout_s) if good else Predictions(model, [], 0, 0)
+        rows = iter(found.rows)
+        items = [
+            _failed(index, picture, image)
+            if isinstance(image, ServiceError)
+            else _predicted(index, picture, next(rows), _receipt(request, image))
+            for index, (picture, image) in enumerate(zip(pictures, images, strict=True))
+        ]
+        answer = BatchAnswer(model.name, model.version, items, len(good), len(items) - len(good))
+        return Reply(encode(answer), timings=_timings(decode_s, found))
+
+    async def confidence(self, request: Inbound) -> Reply:
+        model = self._repository.find(request.query.get("model"), request.query.get("version"))
+        others = [other for other in self._repository.digit_models() if other.name != model.name]
+        image, decode_s = await self._one_image(request)
+        asked = [model, *others]
+        found = await asyncio.gather(
+            *(predict(one, [image.pixels], self._settings.request_timeout_s) for one in asked)
+        )
+        rows = [one.rows[0] for one in found]
+        answer = _confidence(asked, rows, _receipt(request, image))
+        return Reply(encode(answer), timings=_timings(decode_s, max(found, key=lambda one: one.queue_s + one.infer_s)))
+
+    async def _one_image(self, request: Inbound) -> tuple[Normalised, float]:
+        """The picture of the request as the network sees it, and the seconds that took."""
+        read = _reader(request, self._settings.max_image_pixels)
+        body = await self._receive(request, "file", 1)
+        started = time.perf_counter()
+        image = await self._off_loop(body, lambda: read(bodies.one_picture(body)))
+        return image, time.perf_counter() - started
+
+    async def _receive(self, request: Inbound, wanted: str, max_files: int) -> Body:
+        return await bodies.receive(
+            request, wanted=wanted, max_bytes=self._settings.max_body_bytes, max_files=max_files
+        )
+
+    async def _off_loop(self, body: Body, work: Callable[[], T]) -> T:
+        if body.size <= INLINE_BYTES:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+Read = Callable[[Submitted], Normalised]
+
+
+def _reader(request: Inbound, max_pixels: int) -> Read:
+    """How to read one picture, from the query. Raises `InvalidValue`."""
+    preprocess = request.query.get("preprocess", "auto")
+    if preprocess not in ("auto", "none"):
+        raise InvalidValue(f"preprocess={preprocess!r}: expected auto or none.")
+    wants_receipt(request)  # refused before the body is read
+    prepare = normalise if preprocess == "auto" else exact
+
+    def read(picture: Submitted) -> Normalised:
+        content = picture.content
+        if isinstance(content, ServiceError):
+            raise content
+        if isinstance(content, (bytes, bytearray)):
+            return prepare(decode(content, max_pixels=max_pixels, reduce=preprocess == "auto"))
+        return prepare(from_pixels(content))
+
+    return read
+
+
+def wants_receipt(request: Inbound) -> bool:
+    """Raises `InvalidValue`."""
+    value = request.query.get("receipt", "false").lower()
+    if value not in ("true", "false", "1", "0"):
+        raise InvalidValue(f"receipt={value!r}: expected true or false.")
+    return value in ("true", "1")
+
+
+def _read_all(
+    pictures: Sequence[Submitted], read: Read
+) -> tuple[Sequence[Submitted], list[Normalised | ServiceError]]:
+    images: list[Normalised | ServiceError] = []
+    for picture in pictures:
+        try:
+            images.append(read(picture))
+        except ServiceError as error:
+            images.append(error)
+    return pictures, images
+
+
+def _receipt(request: Inbound, image: Normalised) -> Receipt | UnsetType:
+    if not request.query or not wants_receipt(request):
+        return UNSET
+    return Receipt(image.pixels.tolist(), list(image.steps), list(image.warnings))
+
+
+def _predicted(index: int, picture: Submitted, row: Prediction, receipt: Receipt | UnsetType) -> BatchItem:
+    return BatchItem(index, picture.filename, row.digit, row.confidence, row.probabilities, receipt)
+
+
+def _failed(index: int, picture: Submitted, error: ServiceError) -> BatchItem:
+    return BatchItem(index, picture.filename, error=ItemError(error.code, error.detail))
+
+
+def _confidence(
+    models: Sequence[ModelVersion], rows: Sequence[Prediction], receipt: Receipt | UnsetType
+) -> ConfidenceAnswer:
+    model, row = models[0], rows[0]
+    ranked = ranking(row)
+    return ConfidenceAnswer(
+        model_name=model.name,
+        model_version=model.version,
+        digit=row.digit,
+        confidence=row.confidence,
+        probabilities=row.probabilities,
+        ranking=[Ranked(digit, probability) for digit, probability in ranked],
+        margin=round(ranked[0][1] - ranked[1][1], 7),
+        entropy=round(entropy(row), 7),
+        models={
+            one.name: ModelOpinion(one.version, its.digit, its.confidence, its.probabilities)
+            for one, its in zip(models, rows, strict=True)
+        },
+        agreement=len({its.digit for its in rows}) == 1,
+        receipt=receipt,
+    )
+
+
+def _timings(decode_s: float, found: Predictions) -> str:
+    return (
+        f"decode;dur={decode_s * 1e3:.3f}, queue;dur={found.queue_s * 1e3:.3f}, infer;dur={found.infer_s * 1e3:.3f}"
+    )

@@ -1,0 +1,161 @@
+"""The answers of the API. One definition makes both the bytes (msgspec) and the schemas in OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Digit = Annotated[int, Meta(ge=0, le=9)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Probabilities = Annotated[
+    list[float],
+    Meta(min_length=10, max_length=10, description="Calibrated softmax probabilities, index = digit; they sum to 1."),
+]
+
+
+class Receipt(Struct):
+    """What the network saw."""
+
+    pixels: Annotated[list[list[int]], Meta(description="28 x 28 integers, 0 = background, 255 = ink.")]
+    steps: Annotated[list[str], Meta(description="What was done to the picture, in order.")]
+    warnings: Annotated[list[str], Meta(description="What may make the answer doubtful.")]
+
+
+class PredictAnswer(Struct):
+    """The digit in one picture."""
+
+    model_name: str
+    model_version: str
+    digit: Digit
+    confidence: Annotated[float, Meta(description="The largest of the probabilities.")]
+    probabilities: Probabilities
+    receipt: Receipt | UnsetType = UNSET
+
+
+class ItemError(Struct):
+    """Why one picture of a batch has no prediction."""
+
+    code: str
+    detail: str
+
+
+class BatchItem(Struct):
+    """One picture of a batch, in the request's order: a prediction, or an error."""
+
+    index: int
+    filename: str | None = None
+    digit: Digit | UnsetType = UNSET
+    confidence: float | UnsetType = UNSET
+    probabilities: Probabilities | UnsetType = UNSET
+    receipt: Receipt | UnsetType = UNSET
+    error: ItemError | UnsetType = UNSET
+
+
+class BatchAnswer(Struct):
+    """The digits in several pictures."""
+
+    model_name: str
+    model_version: str
+    predictions: list[BatchItem]
+    succeeded: int
+    failed: int
+
+
+class Ranked(Struct):
+    """One place in the ranking."""
+
+    digit: Digit
+    probability: float
+
+
+class ModelOpinion(Struct):
+    """What one network says."""
+
+    model_version: str
+    digit: Digit
+    confidence: float
+    probabilities: Probabilities
+
+
+class ConfidenceAnswer(Struct):
+    """How sure, and why."""
+
+    model_name: str
+    model_version: str
+    digit: Digit
+    confidence: float
+    probabilities: Probabilities
+    ranking: Annotated[list[Ranked], Meta(description="Likeliest first.")]
+    margin: Annotated[float, Meta(description="First minus second probability.")]
+    entropy: Annotated[float, Meta(description="Shannon entropy in nats: 0 when certain, 2.303 when all are equal.")]
+    models: Annotated[dict[str, ModelOpinion], Meta(description="One distribution a model.")]
+    agreement: Annotated[bool, Meta(description="Whether all models name the same digit.")]
+    receipt: Receipt | UnsetType = UNSET
+
+
+class VersionInfo(Struct):
+    """One version of a model."""
+
+    version: str
+    state: Literal["LOADING", "READY", "FAILED"]
+    reason: str | None
+    provider: Annotated[str | None, Meta(description="The execution provider in use, as the session reports it.")]
+    test_accuracy: float | None
+    calibration: dict[str, Any] | None
+    sha256: Annotated[str, Meta(description="Digest of model.onnx.")]
+    trained_at: str | None
+    max_batch_size: int
+    card: Annotated[dict[str, Any], Meta(description="How it was made: `model.json` without its golden inputs.")]
+
+
+class ModelInfo(Struct):
+    """One model with its versions, newest first."""
+
+    name: str
+    default: Annotated[bool, Meta(description="Whether it answers when a request names no model.")]
+    ready: bool
+    labels: list[str]
+    versions: list[VersionInfo]
+
+
+class ModelList(Struct):
+    """What is loaded."""
+
+    models: list[ModelInfo]
+
+
+class Live(Struct):
+    """The process answers."""
+
+    live: bool
+
+
+class Ready(Struct):
+    """Whether requests will be answered."""
+
+    ready: bool
+    models: Annotated[dict[str, bool], Meta(description="Each model that must be ready.")]
+
+
+class Problem(Struct):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: Annotated[str, Meta(description="What was expected, what came, how to mend it.")]
+    instance: str
+    code: str
+
+
+encode = msgspec.json.Encoder().encode
+
+PUBLISHED = (PredictAnswer, BatchAnswer, ConfidenceAnswer, ModelList, ModelInfo, Live, Ready, Problem)
+
+
+def json_schemas() -> dict[str, Any]:
+    """The schemas of all answers by name, for `#/components/schemas`."""
+    _, components = msgspec.json.schema_components(PUBLISHED, ref_template="#/components/schemas/{name}")
+    return components

@@ -1,0 +1,160 @@
+"""Joins the parts: settings, repository, routes, edge. The only place that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
+
+from service import __version__
+from service.api import openapi
+from service.api.edge import Edge
+from service.api.health import LIVE, READY, health_routes
+from service.api.models import model_routes
+from service.api.predict import DigitRoutes
+from service.api.problems import problem_reply, reply_to
+from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
+from service.api.schemas import BatchAnswer, ConfidenceAnswer, PredictAnswer
+from service.errors import ServiceError
+from service.inference.repository import Repository
+from service.inference.runtime import available_cpus, check_installation
+from service.logs import AccessLog
+from service.settings import Settings, read_settings
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class DigitService(FastAPI):
+    """The application. Requests enter at its edge; `draining` is set once it should no longer be called ready."""
+
+    edge: Edge
+    repository: Repository
+    draining: bool = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.edge(scope, receive, send)
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """FastAPI itself, behind the edge."""
+        await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings | None = None) -> DigitService:
+    """The service for these settings (by default the environment's). Models load when its lifespan starts.
+
+    Raises:
+        StartupError: a setting out of its range, or no usable ONNX Runtime.
+    """
+    settings = settings or read_settings()
+    check_installation()
+    threads = settings.threads or available_cpus()
+    repository = Repository(
+        settings.model_repository,
+        device=settings.device,
+        threads=threads,
+        default_model=settings.default_model,
+        required=settings.required_models,
+    )
+    workers = ThreadPoolExecutor(max(2, threads), thread_name_prefix="digits")
+    app = DigitService(
+        title="digit-service",
+        version=__version__,
+        description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457).",
+        lifespan=_lifespan(repository, workers),
+        redirect_slashes=False,
+        exception_handlers={ServiceError: _on_error, HTTPException: _on_http_error, Exception: _on_error},
+    )
+    app.repository = repository
+    routes = DigitRoutes(repository, settings, workers)
+    hot = _hot_routes(app, routes, settings.max_batch_images)
+    app.include_router(model_routes(repository, settings.default_model))
+    app.include_router(health_routes(repository, lambda: app.draining))
+    app.add_api_route("/", _to_docs, include_in_schema=False)
+    openapi.describe(app, with_key=settings.api_key is not None)
+    app.edge = Edge(
+        app.framework,
+        hot,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        open_paths=frozenset({LIVE, READY}),
+        access_log=AccessLog(enabled=settings.access_log, log_format=settings.log_format),
+    )
+    return app
+
+
+def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[tuple[str, str], Handler]:
+    """Give each hot route to the edge, and to FastAPI for its documentation and for odd spellings of its path."""
+    hot: dict[tuple[str, str], Handler] = {}
+
+    def add(path: str, handler: Handler, answer: type[Any], summary: str, extra: dict[str, Any]) -> None:
+        hot["POST", path] = handler
+        app.add_api_route(
+            path,
+            _framework_endpoint(handler),
+            methods=["POST"],
+            tags=["digits"],
+            summary=summary,
+            operation_id=handler.__name__,
+            responses=openapi.answers(answer, *openapi.BODY_ERRORS),
+            openapi_extra=extra,
+        )
+
+    one, many = openapi.one_picture(), openapi.many_pictures(max_images)
+    add("/predict", routes.predict, PredictAnswer, "The digit in one picture", one)
+    add("/predict/batch", routes.predict_batch, BatchAnswer, "The digits in several pictures", many)
+    add("/confidence", routes.confidence, ConfidenceAnswer, "How sure, and why", one)
+    return hot
+
+
+def _framework_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return _response(await handler(Inbound(request.scope, request.receive)))
+
+    return endpoint
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.body, reply.status, media_type=reply.content_type.decode())
+    response.raw_headers.extend(reply.headers)
+    if reply.timings:
+        response.headers["server-timing"] = reply.timings
+    return response
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return _response(reply_to(error, request.scope["request_id"]))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code, detail = {
+        404: ("not_found", f"No route {request.url.path}. See /docs."),
+        405: ("method_not_allowed", f"{request.url.path} does not answer {request.method}. See /docs."),
+    }.get(error.status_code, ("malformed_request", error.detail))
+    headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    return _response(problem_reply(code, detail, request.scope["request_id"], headers, error.status_code))
+
+
+async def _to_docs() -> RedirectResponse:
+    return RedirectResponse("/docs")
+
+
+def _lifespan(repository: Repository, workers: ThreadPoolExecutor) -> Any:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.get_running_loop().run_in_executor(workers, repository.load)
+        repository.start(workers, max_queue_size=1024, inline_below_s=0.0)
+        for version in repository.versions():
+            provider = version.session.provider if version.session else None
+            log.info("model", name=version.name, version=version.version, state=version.state, provider=provider)
+        yield
+        await repository.close()
+        workers.shutdown()
+
+    return lifespan

@@ -1,0 +1,171 @@
+"""The `digits` command. Heavy imports wait inside the commands, so that `--help` and mistakes answer at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from service import __version__
+from service.errors import ServiceError, StartupError
+
+if TYPE_CHECKING:
+    from service.inference.predictor import Prediction
+    from service.inference.repository import ModelVersion
+
+app = typer.Typer(
+    name="digits",
+    help="Reads handwritten digits: train networks, serve them, ask them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+USAGE_ERROR = 2
+
+
+def main() -> None:
+    """The console script: a user's mistake is one line and exit code 2, a failed start one line and exit code 1."""
+    try:
+        app()
+    except StartupError as error:
+        _fail(error.detail, 1)
+    except ServiceError as error:
+        _fail(error.detail, USAGE_ERROR)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    print(f"digits: {text}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    """Reads handwritten digits: train networks, serve them, ask them."""
+    if show:
+        print(f"digit-service {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (DIGITS_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (DIGITS_PORT).")] = None,
+) -> None:
+    """Serve the models of the repository over HTTP. Every setting is an environment variable: docs/settings.md.
+
+    Example: DIGITS_PORT=9000 digits serve
+    """
+    from service.logs import configure_logs
+    from service.server import serve as run
+    from service.settings import read_settings
+
+    settings = read_settings(**_given(host=host, port=port))
+    configure_logs(settings.log_level, settings.log_format)
+    run(settings)
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Pictures of one digit each.", metavar="FILE...")],
+    model: Annotated[str | None, typer.Option(help="Which model reads them.")] = None,
+) -> None:
+    """Read the digit in each picture, in this process, without a server. Exit code 1 when any could not be read.
+
+    Example: digits predict photo.jpg scan.png --model dense
+    """
+    from service.imaging.decode import decode
+    from service.imaging.normalise import normalise
+    from service.inference.predictor import read_rows
+    from service.settings import read_settings
+
+    settings = read_settings()
+    network = _load_model(settings, model)
+    failed = False
+    for file in files:
+        try:
+            image = normalise(decode(file.read_bytes(), max_pixels=settings.max_image_pixels))
+        except (OSError, ServiceError) as error:
+            failed = True
+            print(f"{file}: {error}", file=sys.stderr)
+            continue
+        (probabilities,) = network.run((image.pixels[None],))
+        print(f"{file}: {_in_words(read_rows(probabilities)[0])}")
+    if failed:
+        raise SystemExit(1)
+
+
+@app.command()
+def models() -> None:
+    """List the model repository: versions, accuracy on MNIST's test set, when they were trained."""
+    import msgspec
+
+    from service.inference.repository import scan
+    from service.settings import read_settings
+
+    root = read_settings().model_repository
+    found = scan(root)
+    if not found:
+        raise StartupError(f"No model in {root}: expected <name>/<version>/model.onnx.")
+    print(f"{'MODEL':<12} {'VERSION':>7} {'ACCURACY':>8} {'KB':>7}  TRAINED")
+    for entry in found:
+        card = entry.path / "model.json"
+        facts = msgspec.json.decode(card.read_bytes(), type=dict[str, Any]) if card.exists() else {}
+        accuracy = facts.get("metrics", {}).get("test_accuracy")
+        size = (entry.path / "model.onnx").stat().st_size // 1000
+        shown = f"{accuracy:.4f}" if accuracy is not None else "-"
+        print(f"{entry.name:<12} {entry.version:>7} {shown:>8} {size:>7}  {facts.get('trained_at', '-')}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Option(help="Which training configuration, such as dense or cnn.")],
+    data: Annotated[Path | None, typer.Option(help="IDX files, PNG folders or a strip; default: download MNIST.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same machine: same network.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Use only the first N training images.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    models: Annotated[Path, typer.Option(help="Model repository to publish into.")] = Path("models"),
+    runs: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("runs"),
+) -> None:
+    """Train a network with Keras and publish it as ONNX. Needs the `training` extra.
+
+    Example: digits train --recipe dense --data ../shared/data/mnist
+    """
+    try:
+        from training.errors import TrainingError
+        from training.train import run
+    except ImportError as error:
+        _fail(f"training needs more packages ({error}). Run: pip install 'digit-service[cpu,training]'", 1)
+    try:
+        print(f"Published {run(recipe, data, epochs, batch_size, seed, limit, resume, models, runs)}")
+    except TrainingError as error:
+        _fail(str(error), error.exit_code)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _load_model(settings: Any, name: str | None) -> ModelVersion:
+    from service.inference.repository import Repository
+    from service.inference.runtime import available_cpus, check_installation
+
+    check_installation()
+    name = name or settings.default_model
+    repository = Repository(
+        settings.model_repository,
+        device=settings.device,
+        threads=settings.threads or available_cpus(),
+        default_model=name,
+        required=(name,),
+    )
+    repository.load()
+    return next(version for version in repository.model_versions(name) if version.state == "READY")
+
+
+def _in_words(prediction: Prediction) -> str:
+    return f"{prediction.digit} ({prediction.confidence:.1%})"

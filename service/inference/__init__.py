@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: sessions, micro-batches, the model repository, predictions. Never HTTP."""

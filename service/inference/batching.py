@@ -1,0 +1,286 @@
+"""Groups what waits into micro-batches, without a timer: an idle model runs at once, a busy one batches by itself.
+
+Every change of state happens in a synchronous method on the event loop, so nothing can interleave (after httpcore).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from service.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
+from service.inference.runtime import Tensor
+
+Rows = tuple[Tensor, ...]  # one array for each input or output of the network, all with the same number of rows
+Run = Callable[[Rows], Sequence[Tensor]]
+
+RATE_SMOOTHING = 0.2  # weight of the newest run in the running mean of seconds per image
+log = structlog.stdlib.get_logger(__name__)
+
+
+class InferenceFailed(ServiceError):
+    """The network raised, or answered with another number of rows than it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One caller's rows of the outputs, and where the time went, in seconds."""
+
+    outputs: Rows
+    queue_s: float
+    infer_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    queued_images: int
+    running_images: int
+    runs: int
+    images: int
+    seconds_per_image: float
+
+
+class _Waiter:
+    __slots__ = ("count", "deadline", "future", "inputs", "queued_at")
+
+    def __init__(self, inputs: Rows, queued_at: float, deadline: float, future: asyncio.Future[Answer]) -> None:
+        self.inputs = inputs
+        self.count = len(inputs[0])
+        self.queued_at = queued_at
+        self.deadline = deadline
+        self.future = future
+
+
+class MicroBatcher:
+    """Batches the calls of one event loop for one network.
+
+    `run` gets stacked inputs and returns the outputs, row for row. Runs expected to take less than `inline_below_s`
+    happen on the loop, where a hop to a thread costs more than they do; all others in `executor`, one at a time.
+    `max_batch_size` and `max_queue_size` count images.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        executor: Executor,
+        *,
+        max_batch_size: int,
+        max_queue_size: int,
+        seconds_per_image: float = math.inf,
+        inline_below_s: float = 0.0,
+    ) -> None:
+        self._run = run
+        self._executor = executor
+        self.max_batch_size = max_batch_size
+        self.max_queue_size = max_queue_size
+        self._inline_below_s = inline_below_s
+        self._seconds_per_image = seconds_per_image
+        self._queue: deque[_Waiter] = deque()
+        self._queued_images = 0
+        self._running: list[_Waiter] = []
+        self._scheduled = False
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._runs = 0
+        self._images = 0
+
+    async def submit(self, inputs: Rows, timeout_s: float) -> Answer:
+        """The outputs for `inputs`, whose rows may spread over several micro-batches.
+
+        Raises:
+            Overloaded: the queue is full.
+            DeadlineExceeded: a run had not begun after `timeout_s`.
+            NotReady: the batcher is closing.
+            InferenceFailed: the network failed on a micro-batch these rows were in.
+        """
+        waiters = self._enqueue(inputs, timeout_s)
+        try:
+            answers = [await waiter.future for waiter in waiters]
+        except BaseException:
+            for waiter in waiters:
+                self._forget(waiter)
+            raise
+        if len(answers) == 1:
+            return answers[0]
+        return Answer(
+            tuple(np.concatenate(parts) for parts in zip(*(answer.outputs for answer in answers), strict=True)),
+            max(answer.queue_s for answer in answers),
+            sum(answer.infer_s for answer in answers),
+        )
+
+    def statistics(self) -> Statistics:
+        running = sum(waiter.count for waiter in self._running)
+        return Statistics(self._queued_images, running, self._runs, self._images, self._seconds_per_image)
+
+    async def close(self) -> None:
+        """Refuse new calls and wait until every caller that is in has its answer."""
+        self._closing = True
+        await self._idle.wait()
+
+    def _enqueue(self, inputs: Rows, timeout_s: float) -> list[_Waiter]:
+        count = len(inputs[0])
+        if self._closing:
+            raise NotReady("This model version is being unloaded or the server is stopping. Ask again.")
+        if self._queue and self._queued_images + count > self.max_queue_size:
+            raise Overloaded(
+                f"{self._queued_images} images wait and {count} more would pass DIGITS_MAX_QUEUE_SIZE="
+                f"{self.max_queue_size}. Ask again after Retry-After.",
+                retry_after_s=self._queued_images * self._seconds_per_image if self._runs else 1.0,
+            )
+        now = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        size = self.max_batch_size
+        waiters = [
+            _Waiter(
+                inputs if count <= size else tuple(array[first : first + size] for array in inputs),
+                now,
+                now + timeout_s,
+                loop.create_future(),
+            )
+            for first in range(0, count, size)
+        ]
+        self._queue.extend(waiters)
+        self._queued_images += count
+        self._idle.clear()
+        if not self._running:
+            self._schedule()
+        elif self._timer is None:
+            self._watch_deadline()
+        return waiters
+
+    def _schedule(self) -> None:
+        # Not at once but in the next turn of the loop: whatever else this turn received joins the micro-batch.
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        self._scheduled = False
+        self._running = batch = self._take()
+        if not batch:
+            self._idle.set()
+            return
+        inputs = batch[0].inputs
+        if len(batch) > 1:
+            inputs = tuple(np.concatenate(arrays) for arrays in zip(*(w.inputs for w in batch), strict=True))
+        started = time.perf_counter()
+        if self._seconds_per_image * len(inputs[0]) < self._inline_below_s:
+            try:
+                outputs = self._run(inputs)
+            except Exception as error:  # noqa: BLE001 - whatever the network raises belongs to this batch
+                self._fail(batch, error)
+            else:
+                self._answer(batch, outputs, started)
+            self._next()
+        else:
+            run = asyncio.get_running_loop().run_in_executor(self._executor, self._run, inputs)
+            run.add_done_callback(lambda done: self._finish(batch, done, started))
+
+    def _take(self) -> list[_Waiter]:
+        """The next micro-batch: first come, first served; who left or came too late costs no run."""
+        batch: list[_Waiter] = []
+        room = self.max_batch_size
+        now = time.perf_counter()
+        while self._queue and (not batch or self._queue[0].count <= room):
+            waiter = self._queue.popleft()
+            self._queued_images -= waiter.count
+            if waiter.future.done():  # its caller left
+                continue
+            if now > waiter.deadline:
+                waiter.future.set_exception(_too_late(now - waiter.queued_at))
+                continue
+            room -= waiter.count
+            batch.append(waiter)
+        return batch
+
+    def _finish(self, batch: list[_Waiter], done: asyncio.Future[Sequence[Tensor]], started: float) -> None:
+        if done.cancelled():
+            self._fail(batch, NotReady("The server is stopping."))
+        elif (error := done.exception()) is not None:
+            self._fail(batch, error)
+        else:
+            self._answer(batch, done.result(), started)
+        self._next()
+
+    def _next(self) -> None:
+        self._running = []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._queue:
+            self._schedule()
+        else:
+            self._idle.set()
+
+    def _answer(self, batch: list[_Waiter], outputs: Sequence[Tensor], started: float) -> None:
+        infer_s = time.perf_counter() - started
+        total = sum(waiter.count for waiter in batch)
+        if any(len(output) != total for output in outputs):
+            shapes = ", ".join(str(output.shape) for output in outputs)
+            self._fail(batch, InferenceFailed(f"The network answered {total} images with outputs of shapes {shapes}."))
+            return
+        self._runs += 1
+        self._images += total
+        measured = infer_s / total
+        known = self._seconds_per_image
+        self._seconds_per_image = (
+            known + RATE_SMOOTHING * (measured - known) if math.isfinite(known) else measured
+        )
+        first = 0
+        for waiter in batch:
+            last = first + waiter.count
+            if not waiter.future.done():
+                rows = tuple(output[first:last] for output in outputs)
+                waiter.future.set_result(Answer(rows, started - waiter.queued_at, infer_s))
+            first = last
+
+    def _fail(self, batch: list[_Waiter], error: BaseException) -> None:
+        log.error("a micro-batch failed", images=sum(w.count for w in batch), error=repr(error))
+        for waiter in batch:
+            if not waiter.future.done():
+                # An exception of its own for every caller: one shared instance would collect all their tracebacks.
+                known = isinstance(error, ServiceError)
+                own = type(error)(error.detail) if known else InferenceFailed(f"{type(error).__name__}: {error}")
+                own.__cause__ = error
+                waiter.future.set_exception(own)
+
+    def _forget(self, waiter: _Waiter) -> None:
+        if waiter in self._queue:
+            self._queue.remove(waiter)
+            self._queued_images -= waiter.count
+        if not waiter.future.cancel() and not waiter.future.cancelled():
+            waiter.future.exception()  # looked at, or asyncio would complain that nobody did
+
+    def _watch_deadline(self) -> None:
+        # Callers come with one time-out, so the head of the queue is always the first to expire.
+        head = self._queue[0]
+        delay = max(0.0, head.deadline - time.perf_counter())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = time.perf_counter()
+        while self._queue and self._queue[0].deadline <= now:
+            waiter = self._queue.popleft()
+            self._queued_images -= waiter.count
+            if not waiter.future.done():
+                waiter.future.set_exception(_too_late(now - waiter.queued_at))
+        if self._queue:
+            self._watch_deadline()
+
+
+def _too_late(waited_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"The request waited {waited_s:.3f} s for its turn, longer than DIGITS_REQUEST_TIMEOUT_S. "
+        "Ask again later, or send fewer at once."
+    )

@@ -1,0 +1,65 @@
+"""Images to predictions: asks a model's micro-batcher and reads its probabilities."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.errors import NotReady
+from service.imaging.decode import GreyImage
+from service.inference.repository import ModelVersion
+from service.inference.runtime import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one network says of one image: ten probabilities, index = digit."""
+
+    digit: int
+    confidence: float
+    probabilities: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """One prediction an image, in order; the longest wait and the summed run times of their micro-batches."""
+
+    model: ModelVersion
+    rows: list[Prediction]
+    queue_s: float
+    infer_s: float
+
+
+async def predict(model: ModelVersion, images: list[GreyImage], timeout_s: float) -> Predictions:
+    """Predictions for images of 28 x 28 uint8; more than a micro-batch holds are spread over several.
+
+    Raises:
+        Overloaded, DeadlineExceeded, NotReady, InferenceFailed: see `MicroBatcher.submit`.
+    """
+    if model.batcher is None:
+        raise NotReady(f"Model {model.name} is not loaded.")
+    stacked = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
+    answer = await model.batcher.submit((stacked,), timeout_s)
+    return Predictions(model, read_rows(answer.outputs[0]), answer.queue_s, answer.infer_s)
+
+
+def read_rows(probabilities: Tensor) -> list[Prediction]:
+    """Predictions from probabilities (n, 10); rounded to 7 places, which float32 holds and JSON shows shortly."""
+    rows = np.round(probabilities.astype(np.float64), 7).tolist()
+    predictions = []
+    for row in rows:
+        confidence = max(row)
+        predictions.append(Prediction(row.index(confidence), confidence, row))
+    return predictions
+
+
+def ranking(prediction: Prediction) -> list[tuple[int, float]]:
+    """Digits with their probabilities, likeliest first; equal ones by digit."""
+    return sorted(enumerate(prediction.probabilities), key=lambda pair: (-pair[1], pair[0]))
+
+
+def entropy(prediction: Prediction) -> float:
+    """Shannon entropy of the distribution, in nats."""
+    return -sum(p * math.log(p) for p in prediction.probabilities if p > 0) + 0.0

@@ -1,0 +1,97 @@
+"""Everything a user may set, read once from `DIGITS_*` and frozen. `docs/settings.md` lists each; a test compares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.errors import StartupError
+
+PREFIX = "DIGITS_"
+
+
+def default_model_repository() -> Path:
+    """The models inside an installed wheel, else those of the checkout that this file is part of."""
+    package = Path(__file__).resolve().parent
+    bundled = package / "bundled_models"
+    return bundled if bundled.is_dir() else package.parent / "models"
+
+
+class Settings(BaseSettings):
+    """The service's settings. Sizes are bytes, times seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    model_repository: Path = Field(
+        default_factory=default_model_repository,
+        description="Folder that holds `<name>/<version>/model.onnx`. Default: the models that come with the service.",
+    )
+    default_model: str = Field("cnn", min_length=1, description="Model that answers when a request names none.")
+    required_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Comma-separated models that must be loaded for the service to start and be ready. "
+        "Empty: every model of the repository.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="`cuda` fails at start where CUDA does not run; `auto` falls back to the CPU with one warning.",
+    )
+    threads: int = Field(
+        0, ge=0, le=1024, description="ONNX Runtime threads per model; 0 takes the CPUs that the container may use."
+    )
+    max_body_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest request body.")
+    max_image_pixels: int = Field(
+        64_000_000, ge=1, description="Most pixels in one picture, told from its header before it is decoded."
+    )
+    max_batch_images: int = Field(256, ge=1, description="Most images in one `/predict/batch` request.")
+    request_timeout_s: float = Field(
+        30.0, gt=0, description="A request that waited longer for its turn is refused with 504."
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        description="When set, every request but the health probes must send it, "
+        "as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+    )
+    drain_delay_s: float = Field(
+        0.0, ge=0, description="After SIGTERM: how long to go on answering, no longer ready, before closing the port."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto`: text on a terminal, JSON lines elsewhere."
+    )
+    access_log: bool = Field(True, description="One line a request, with its timings.")
+
+    @field_validator("required_models", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Settings from the environment, with `overrides` on top.
+
+    Raises:
+        StartupError: a value is out of its range; its one line names the variable, the value and what was expected.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        faults = (
+            f"{PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}={fault['input']!r}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise StartupError("; ".join(faults)) from None
+
+
+def unknown_variables() -> list[str]:
+    """Names in the environment that carry our prefix and mean nothing to us: most likely a typing error."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
