@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from service import __version__
 from service.api import openapi
+from service.api.docs import docs_routes
 from service.api.edge import Edge
 from service.api.health import LIVE, READY, health_routes
 from service.api.models import model_routes
@@ -68,6 +69,8 @@ def create_app(settings: Settings | None = None) -> DigitService:
         version=__version__,
         description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457).",
         lifespan=_lifespan(repository, workers),
+        docs_url=None,  # ours needs no address outside
+        redoc_url=None,
         redirect_slashes=False,
         exception_handlers={ServiceError: _on_error, HTTPException: _on_http_error, Exception: _on_error},
     )
@@ -76,6 +79,7 @@ def create_app(settings: Settings | None = None) -> DigitService:
     hot = _hot_routes(app, routes, settings.max_batch_images)
     app.include_router(model_routes(repository, settings.default_model))
     app.include_router(health_routes(repository, lambda: app.draining))
+    app.include_router(docs_routes(app.title))
     app.add_api_route("/", _to_docs, include_in_schema=False)
     openapi.describe(app, with_key=settings.api_key is not None)
     app.edge = Edge(

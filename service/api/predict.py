@@ -58,7 +58,7 @@ class DigitRoutes:
         model = self._repository.find(request.query.get("model"), request.query.get("version"))
         read = _reader(request, self._settings.max_image_pixels)
         most = self._settings.max_batch_images
-        body = await self._receive(request, "files", most)
+        body = await self._receive(request, "files")
         started = time.perf_counter()
         pictures, images = await self._off_loop(body, lambda: _read_all(bodies.many_pictures(body, most), read))
         decode_s = time.perf_counter() - started
@@ -89,14 +89,15 @@ class DigitRoutes:
     async def _one_image(self, request: Inbound) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""
         read = _reader(request, self._settings.max_image_pixels)
-        body = await self._receive(request, "file", 1)
+        body = await self._receive(request, "file")
         started = time.perf_counter()
         image = await self._off_loop(body, lambda: read(bodies.one_picture(body)))
         return image, time.perf_counter() - started
 
-    async def _receive(self, request: Inbound, wanted: str, max_files: int) -> Body:
+    async def _receive(self, request: Inbound, wanted: str) -> Body:
+        limits = self._settings
         return await bodies.receive(
-            request, wanted=wanted, max_bytes=self._settings.max_body_bytes, max_files=max_files
+            request, wanted=wanted, max_bytes=limits.max_body_bytes, max_files=limits.max_batch_images
         )
 
     async def _off_loop(self, body: Body, work: Callable[[], T]) -> T:

@@ -1,0 +1,126 @@
+"""The routes that do not predict, and what every answer carries."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import png, strokes
+from networks import write_linear_model
+from starlette.testclient import TestClient
+
+from service.api.problems import STATUS_OF_CODE
+from service.app import create_app
+from service.settings import Settings
+
+
+def test_models_tell_what_is_loaded_and_where_it_runs(client: TestClient) -> None:
+    models = client.get("/models").json()["models"]
+    assert [model["name"] for model in models] == ["cnn", "dense"]
+    (version,) = models[0]["versions"]
+    assert (version["version"], version["state"], version["provider"]) == ("1", "READY", "CPUExecutionProvider")
+    assert len(version["sha256"]) == 64
+    assert client.get("/models/cnn").json() == models[0]
+
+
+def test_versions_are_listed_newest_first_and_the_newest_answers(
+    tmp_path: Path, settings: Callable[..., Settings]
+) -> None:
+    for version in (2, 10, 9):
+        write_linear_model(tmp_path / "cnn" / str(version), seed=version)
+    with TestClient(create_app(settings(model_repository=tmp_path))) as client:
+        versions = client.get("/models/cnn").json()["versions"]
+        assert [version["version"] for version in versions] == ["10", "9", "2"]
+        body = {"pixels": strokes().tolist()}
+        assert client.post("/predict", json=body).json()["model_version"] == "10"
+        assert client.post("/predict?version=2", json=body).json()["model_version"] == "2"
+
+
+def test_probes(client: TestClient) -> None:
+    assert client.get("/health/live").json() == {"live": True}
+    assert client.get("/health/ready").json() == {"ready": True, "models": {"cnn": True, "dense": True}}
+    assert client.head("/health/ready").status_code == 200
+    client.app.draining = True
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health/live").status_code == 200
+
+
+def test_a_broken_version_is_told_and_the_others_answer(tmp_path: Path, settings: Callable[..., Settings]) -> None:
+    write_linear_model(tmp_path / "cnn" / "1")
+    for version, content in ((2, b"not a network"), (3, b"")):
+        (tmp_path / "cnn" / str(version)).mkdir()
+        (tmp_path / "cnn" / str(version) / "model.onnx").write_bytes(content)
+    write_linear_model(tmp_path / "cnn" / "4", outputs=("logits",))
+    with TestClient(create_app(settings(model_repository=tmp_path))) as client:
+        versions = client.get("/models/cnn").json()["versions"]
+        assert {version["version"]: version["state"] for version in versions} == {
+            "1": "READY", "2": "FAILED", "3": "FAILED", "4": "FAILED",
+        }  # fmt: skip
+        assert "probabilities" in versions[0]["reason"]
+        body = {"pixels": strokes().tolist()}
+        assert client.post("/predict", json=body).json()["model_version"] == "1"
+        assert client.post("/predict?version=2", json=body).json()["code"] == "not_ready"
+        assert client.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("given", ["abc-123", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"])
+def test_a_sane_request_id_comes_back(client: TestClient, given: str) -> None:
+    for answer in (client.get("/models", headers={"x-request-id": given}),
+                   client.post("/predict", headers={"x-request-id": given})):  # fmt: skip
+        assert answer.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 200, "a;b", "é"])
+def test_any_other_request_id_is_replaced(client: TestClient, given: str) -> None:
+    answers = [client.get("/nowhere", headers={"x-request-id": given.encode()}) for _ in range(2)]
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    assert len(ids) == 2
+    assert given not in ids
+
+
+def test_openapi_names_every_body_form_and_error(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    for path in ("/predict", "/confidence"):
+        operation = document["paths"][path]["post"]
+        assert set(operation["requestBody"]["content"]) >= {
+            "multipart/form-data", "application/json", "application/octet-stream", "image/png", "image/jpeg",
+        }  # fmt: skip
+        assert {parameter["name"] for parameter in operation["parameters"]} == {
+            "model", "version", "preprocess", "receipt",
+        }  # fmt: skip
+        assert set(operation["responses"]) == {
+            "200", "400", "401", "404", "413", "415", "422", "500", "503", "504",
+        }  # fmt: skip
+    told = str(document["paths"])
+    assert all(f"`{code}`" in told for code in STATUS_OF_CODE if code not in ("not_found", "method_not_allowed"))
+
+
+def test_every_reference_in_openapi_leads_somewhere(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    names = set(document["components"]["schemas"])
+
+    def references(node: object) -> set[str]:
+        if isinstance(node, dict):
+            found = {node["$ref"].rsplit("/", 1)[1]} if "$ref" in node else set()
+            return found.union(*(references(value) for value in node.values()))
+        return set().union(*(references(value) for value in node)) if isinstance(node, list) else set()
+
+    assert references(document) <= names
+
+
+def test_the_documentation_page_needs_no_address_outside(client: TestClient) -> None:
+    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+    page = client.get("/docs").text
+    assert "http" not in page.replace("http-equiv", "")
+    assert client.get("/docs/swagger-ui-bundle.js").headers["content-type"].startswith("text/javascript")
+    assert client.get("/docs/other.js").status_code == 404
+
+
+def test_hot_routes_answer_the_same_behind_the_framework(client: TestClient) -> None:
+    file = png(strokes())
+    direct = client.post("/predict", content=file, headers={"content-type": "image/png"})
+    client.app.edge._hot = {}
+    framework = client.post("/predict", content=file, headers={"content-type": "image/png"})
+    assert framework.json() == direct.json()
+    assert set(framework.headers) == set(direct.headers)
+    assert client.post("/predict", content=b"", headers={"content-type": "image/png"}).status_code == 400

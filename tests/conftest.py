@@ -1,0 +1,61 @@
+"""Fixtures that most tests share: a repository of small networks, the service around it, pictures."""
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import write_linear_model
+from PIL import Image
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with two linear networks, cnn and dense."""
+    root = tmp_path_factory.mktemp("models")
+    write_linear_model(root / "cnn" / "1", seed=1)
+    write_linear_model(root / "dense" / "1", seed=2)
+    return root
+
+
+@pytest.fixture
+def settings(models: Path) -> Callable[..., Settings]:
+    """Settings around the small networks; keyword arguments on top."""
+
+    def make(**changes: Any) -> Settings:
+        return Settings(**{"model_repository": models, "access_log": False, "device": "cpu", "threads": 1, **changes})
+
+    return make
+
+
+@pytest.fixture
+def client(settings: Callable[..., Settings]) -> Iterator[TestClient]:
+    """The service with the small networks, in process."""
+    with TestClient(create_app(settings()), raise_server_exceptions=False) as running:
+        yield running
+
+
+def png(pixels: Any, **options: Any) -> bytes:
+    """An encoded picture of these levels."""
+    encoded = BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(encoded, "PNG", **options)
+    return encoded.getvalue()
+
+
+def strokes(seed: int = 0) -> np.ndarray:
+    """28 x 28 uint8 in MNIST's convention: a thick bent line, another one for every seed."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((28, 28), np.uint8)
+    row, column = 5.0, 14.0
+    for _ in range(18):
+        image[int(row) : int(row) + 2, int(column) : int(column) + 3] = rng.integers(150, 256)
+        row, column = row + 1, float(np.clip(column + rng.normal(0, 1.2), 5, 20))
+    return image

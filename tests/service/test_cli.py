@@ -1,0 +1,72 @@
+"""The `digits` command, run as users run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, png, strokes
+
+
+def digits(*arguments: str, models: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    if models is not None:
+        environment["DIGITS_MODEL_REPOSITORY"] = str(models)
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_predict_reads_files_and_tells_the_bad_ones(tmp_path: Path, models: Path) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    good.write_bytes(png(strokes()))
+    bad.write_bytes(b"hello")
+    done = digits("predict", str(good), str(bad), str(tmp_path / "missing.png"), models=models)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{good}: ")
+    assert done.stdout.rstrip().endswith("%)")
+    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == [str(bad), str(tmp_path / "missing.png")]
+    assert digits("predict", str(good), models=models).returncode == 0
+
+
+def test_models_lists_the_repository(models: Path) -> None:
+    done = digits("models", models=models)
+    assert done.returncode == 0
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["MODEL", "VERSION"], ["cnn", "1"], ["dense", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["serve"], {"DIGITS_PORT": "eighty"}, "DIGITS_PORT='eighty'"),
+        (["serve"], {"DIGITS_MODEL_REPOSITORY": "/nowhere"}, "DIGITS_MODEL_REPOSITORY"),
+        (["serve"], {"DIGITS_DEVICE": "cuda"}, "DIGITS_DEVICE=cuda"),
+        (["serve"], {"DIGITS_REQUIRED_MODELS": "resnet"}, "resnet"),
+        (["models"], {"DIGITS_MODEL_REPOSITORY": "/nowhere"}, "No model in /nowhere"),
+    ],
+)
+def test_a_start_that_fails_is_one_line_and_a_code(
+    arguments: list[str], environment: dict[str, str], told: str, models: Path
+) -> None:
+    done = digits(*arguments, **{"DIGITS_MODEL_REPOSITORY": str(models), **environment})
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("digits: ")] == [done.stderr.splitlines()[-1]]
+
+
+def test_help_and_version_answer_without_heavy_imports() -> None:
+    assert "digit-service" in digits("--version").stdout
+    shown = digits("--help").stdout
+    assert all(command in shown for command in ("serve", "train", "predict", "models"))
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, service.cli; print(*sys.modules)"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert not {"onnxruntime", "numpy", "fastapi", "tensorflow", "keras"} & set(loaded)
