@@ -1,0 +1,51 @@
+"""A real `digits serve` for tests: its own process, a free port."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from conftest import ROOT
+
+
+class Live:
+    """A running service: its address, what it printed at start, its process."""
+
+    def __init__(self, process: subprocess.Popen[str], log: IO[str]) -> None:
+        self.process = process
+        self._log = log
+        assert process.stdout is not None
+        self.greeting = process.stdout.readline() + process.stdout.readline()
+        address = re.search(r"http://[^ ]+:\d+", self.greeting)
+        assert address is not None, f"no address in {self.greeting!r}"
+        self.url = address[0]
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send the signal; the exit code and the log."""
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=60)
+        self._log.seek(0)
+        return code, self._log.read()
+
+
+@contextmanager
+def serving(models: Path, **environment: str) -> Iterator[Live]:
+    # The log goes to a file: a pipe that nobody reads would stop the service once it is full.
+    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(
+        [sys.executable, "-m", "service", "serve"],
+        cwd=ROOT,
+        env={**os.environ, "DIGITS_PORT": "0", "DIGITS_MODEL_REPOSITORY": str(models), **environment},
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    ) as process:
+        try:
+            yield Live(process, log)
+        finally:
+            process.kill()

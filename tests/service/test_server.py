@@ -1,0 +1,157 @@
+"""A real service in its own process: clients, limits while streaming, signals."""
+
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from conftest import png, strokes
+from live import Live, serving
+
+PNG = {"content-type": "image/png"}
+
+
+@pytest.fixture(scope="module")
+def live(models: Path) -> Iterator[Live]:
+    with serving(models) as running:
+        yield running
+
+
+def connect(live: Live) -> socket.socket:
+    parts = urlsplit(live.url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=30)
+
+
+def test_it_greets_with_its_address_and_a_line_to_try(live: Live) -> None:
+    assert "cnn, dense" in live.greeting
+    assert f"curl -F file=@" in live.greeting
+    file = Path(live.greeting.split("file=@")[1].split()[0])
+    assert httpx.post(f"{live.url}/predict", content=file.read_bytes(), headers=PNG).status_code == 200
+
+
+def test_callers_at_the_same_time_get_their_own_answers(live: Live) -> None:
+    alone = {}
+    with httpx.Client(base_url=live.url) as client:
+        for seed in range(40):
+            alone[seed] = client.post("/predict", content=png(strokes(seed)), headers=PNG).json()["probabilities"]
+    assert len({tuple(row) for row in alone.values()}) == 40
+
+    def ask(seed: int) -> None:
+        with httpx.Client(base_url=live.url) as client:
+            for _ in range(5):
+                answer = client.post("/predict", content=png(strokes(seed)), headers=PNG).json()
+                assert answer["probabilities"] == pytest.approx(alone[seed], abs=1e-6)
+
+    with ThreadPoolExecutor(20) as callers:
+        list(callers.map(ask, range(40)))
+
+
+def test_pipelined_requests_are_answered_in_order(live: Live) -> None:
+    bodies = [png(strokes(seed)) for seed in range(8)]
+    requests = b"".join(
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\nx-request-id: id-%d\r\ncontent-length: %d\r\n\r\n"
+        % (number, len(body)) + body
+        for number, body in enumerate(bodies)
+    )  # fmt: skip
+    with connect(live) as link:
+        link.sendall(requests)
+        received = b""
+        while received.count(b"x-request-id") < len(bodies):
+            received += link.recv(65536)
+    order = [received.index(b"id-%d\r\n" % number) for number in range(len(bodies))]
+    assert order == sorted(order)
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_whole(live: Live) -> None:
+    with connect(live) as link:
+        link.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ntransfer-encoding: chunked\r\n\r\n")
+        block = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+        link.settimeout(0.0)
+        answer = b""
+        for _ in range(400):  # 26 MB; the limit is 10
+            try:
+                answer += link.recv(65536)
+                break
+            except BlockingIOError:
+                link.settimeout(30)
+                link.sendall(block)
+                link.settimeout(0.0)
+        link.settimeout(30)
+        answer = answer or link.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+def test_clients_that_hang_up_harm_nobody(live: Live) -> None:
+    body = png(strokes())
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: %d\r\n\r\n" % len(body)
+    for sent in (b"POST /pre", head, head + body[:20], head + body):
+        for _ in range(10):
+            with connect(live) as link:
+                link.sendall(sent)
+    assert httpx.post(f"{live.url}/predict", content=body, headers=PNG).status_code == 200
+
+
+def test_probes_answer_while_large_pictures_are_read(live: Live) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 3000), np.uint8)
+    large = png(noise, compress_level=0)
+    with ThreadPoolExecutor(4) as callers:
+        asked = [callers.submit(httpx.post, f"{live.url}/predict", content=large, headers=PNG, timeout=60)
+                 for _ in range(4)]  # fmt: skip
+        while not all(task.done() for task in asked):
+            assert httpx.get(f"{live.url}/health/live", timeout=5).status_code == 200
+        assert [task.result().status_code for task in asked] == [200] * 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_code_0_after_the_answer(models: Path, number: int) -> None:
+    with serving(models) as running, connect(running) as link:
+        body = png(strokes())
+        head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: %d\r\n\r\n" % len(body)
+        link.sendall(head + body[:-1])
+        probe = httpx.get(f"{running.url}/health/live")  # so that the service has read the head by now
+        assert probe.status_code == 200
+        ended = threading.Thread(target=lambda: setattr(running, "result", running.stop(number)))
+        ended.start()
+        link.sendall(body[-1:])
+        received = b""
+        while chunk := link.recv(65536):
+            received += chunk
+        ended.join()
+        code, log = running.result
+    assert received.startswith(b"HTTP/1.1 200")
+    assert code == 0
+    assert "Traceback" not in log
+
+
+def test_a_drain_delay_stops_readiness_before_the_port(models: Path) -> None:
+    with serving(models, DIGITS_DRAIN_DELAY_S="600") as running:
+        running.process.send_signal(signal.SIGTERM)
+        with httpx.Client(base_url=running.url) as client:
+            while client.get("/health/ready").status_code == 200:
+                pass
+            assert client.get("/health/live").status_code == 200
+            assert client.post("/predict", content=png(strokes()), headers=PNG).status_code == 200
+        assert running.stop()[0] == 0  # a second signal ends the wait
+
+
+def test_a_port_in_use_is_told(models: Path, live: Live) -> None:
+    port = str(urlsplit(live.url).port)
+    with pytest.raises(AssertionError, match="no address"), serving(models, DIGITS_PORT=port):
+        pass
+
+
+def test_its_log_is_json_with_one_access_line_a_request(models: Path) -> None:
+    with serving(models) as running:
+        httpx.post(f"{running.url}/predict", content=png(strokes()), headers=PNG | {"x-request-id": "mine"})
+        _, log = running.stop()
+    lines = [json.loads(line) for line in log.splitlines()]
+    (access,) = [line for line in lines if line.get("request_id") == "mine"]
+    assert (access["method"], access["path"], access["status"]) == ("POST", "/predict", 200)
+    assert "infer" in access["server_timing"]
