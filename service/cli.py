@@ -58,13 +58,10 @@ def serve(
 
     Example: DIGITS_PORT=9000 digits serve
     """
-    from service.logs import configure_logs
     from service.server import serve as run
     from service.settings import read_settings
 
-    settings = read_settings(**_given(host=host, port=port))
-    configure_logs(settings.log_level, settings.log_format)
-    run(settings)
+    run(read_settings(**_given(host=host, port=port)))
 
 
 @app.command()
@@ -164,7 +161,7 @@ def _load_model(settings: Any, name: str | None) -> ModelVersion:
         required=(name,),
     )
     repository.load()
-    return next(version for version in repository.model_versions(name) if version.state == "READY")
+    return repository.find(name)
 
 
 def _in_words(prediction: Prediction) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
+FIRST_FAILURE = 400
 Format = Literal["auto", "json", "console"]
 
 
@@ -61,10 +62,12 @@ def _drop_colour_message(_logger: Any, _method: str, event: dict[str, Any]) -> d
 
 
 class AccessLog:
-    """Writes one line a request."""
+    """Writes one line a request: each failure, and every `every`-th that was answered well."""
 
-    def __init__(self, *, enabled: bool, log_format: Format) -> None:
+    def __init__(self, *, enabled: bool, log_format: Format, every: int = 1) -> None:
         self.enabled = enabled
+        self._every = every
+        self._answered = 0
         self._json = wants_json(log_format)
         self._encode = msgspec.json.Encoder().encode
 
@@ -72,6 +75,10 @@ class AccessLog:
         """`timings` is the Server-Timing header of the answer; empty where nothing was predicted."""
         if not self.enabled:
             return
+        if status < FIRST_FAILURE:
+            self._answered += 1
+            if self._answered % self._every:
+                return
         if self._json:
             line = self._encode(
                 {

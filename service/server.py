@@ -1,57 +1,70 @@
-"""Runs the application under uvicorn: one-line start-up errors, a drain after SIGTERM, exit code 0."""
+"""Runs the application under uvicorn, in one process or in several under its supervisor.
+
+A start that fails ends everything with a code other than 0: a service that cannot answer must not stay up.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
-from service.app import DigitService, create_app
+from service.app import create_app, worker_count
+from service.errors import StartupError
+from service.inference.repository import scan
+from service.logs import configure_logs
 from service.settings import Settings, unknown_variables
 
 EXAMPLE = Path(__file__).with_name("examples") / "seven.png"
+WORKER_START_S = 60  # a worker that is not up after this is started anew by the supervisor
 log = structlog.stdlib.get_logger(__name__)
 
 
-class Server(uvicorn.Server):
-    """Uvicorn that is not ready for `drain_delay_s` before it closes its port."""
+class _Config(uvicorn.Config):
+    """Uvicorn's configuration, with our logs in every process that it configures."""
 
-    def __init__(self, config: uvicorn.Config, app: DigitService, settings: Settings) -> None:
-        super().__init__(config)
-        self._app = app
-        self._settings = settings
+    def __init__(self, app: Any, settings: Settings, **options: Any) -> None:
+        self.settings = settings
+        super().__init__(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.request_timeout_s) + 1,
+            **options,
+        )
+
+    def configure_logging(self) -> None:
+        configure_logs(self.settings.log_level, self.settings.log_format)
+
+
+class _Server(uvicorn.Server):
+    """The only process: it greets once it listens."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print(greeting(self._app, self._settings.host, self._bound_port()), flush=True)
-
-    def _bound_port(self) -> int:
-        return int(self.servers[0].sockets[0].getsockname()[1])
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        delay = self._settings.drain_delay_s
-        if self._app.draining or not delay or sig != signal.SIGTERM:
-            super().handle_exit(sig, frame)
-            return
-        self._app.draining = True
-        log.info("draining", seconds=delay)
-        asyncio.get_running_loop().call_later(delay, super().handle_exit, sig, frame)
+            _greet(self.config, self.servers[0].sockets[0].getsockname()[1])
 
 
-def greeting(app: DigitService, host: str, port: int) -> str:
-    """The address, and a line to try that works as it stands."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    names = ", ".join(app.repository.model_names())
-    return (
-        f"Serving {names} on http://{shown}:{port} (API: http://{shown}:{port}/docs)\n"
-        f"Try: curl -F file=@{EXAMPLE} http://{shown}:{port}/predict"
-    )
+class _Supervisor(Multiprocess):
+    """The parent of several workers: it greets once the first of them answers."""
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        if self.processes[0].wait_until_ready(WORKER_START_S, self.should_exit):
+            _greet(self.config, self.sockets[0].getsockname()[1])
 
 
 def serve(settings: Settings) -> None:
@@ -60,25 +73,32 @@ def serve(settings: Settings) -> None:
     Raises:
         StartupError: the models cannot be served with these settings.
     """
+    configure_logs(settings.log_level, settings.log_format)
     for name in unknown_variables():
         log.warning("unknown setting, see docs/settings.md", variable=name)
     app = create_app(settings)
-    app.repository.load()  # before uvicorn, which would wrap what goes wrong here in a page of traceback
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.request_timeout_s) + 1,
-    )
-    server = Server(config, app, settings)
-    # Uvicorn raises the signal again once it has stopped; a clean stop should exit with 0, not die of the signal.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    server.run()
+    workers = worker_count(settings)
+    if workers == 1:
+        app.repository.load()  # before uvicorn, which would log what goes wrong here and not raise it
+        # Uvicorn raises the signal again once it has stopped; a clean stop should exit with 0, not die of the signal.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        _Server(_Config(app, settings)).run()
+        return
+    app.repository.scan()  # what can be told without loading is told here; loading is for the workers
+    # Each of them reads the settings again, from the environment that it inherits.
+    config = _Config("service.app:create_app", settings, factory=True, workers=workers)
+    supervisor = _Supervisor(config, [config.bind_socket()])
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise StartupError("A worker could not start; the log above says why.")
+
+
+def _greet(config: uvicorn.Config, port: int) -> None:
+    """Print the address, and a line to try that works as it stands."""
+    assert isinstance(config, _Config)
+    settings = config.settings
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    names = ", ".join(sorted({version.name for version in scan(settings.model_repository)}))
+    print(f"Serving {names} on {url} (API: {url}/docs)\nTry: curl -F file=@{EXAMPLE} {url}/predict", flush=True)

@@ -42,8 +42,17 @@ class Settings(BaseSettings):
         "auto",
         description="`cuda` fails at start where CUDA does not run; `auto` falls back to the CPU with one warning.",
     )
+    workers: int = Field(
+        0, ge=0, le=1024, description="Processes that answer; 0: one for each CPU that the container may use."
+    )
     threads: int = Field(
-        0, ge=0, le=1024, description="ONNX Runtime threads per model; 0 takes the CPUs that the container may use."
+        0, ge=0, le=1024, description="ONNX Runtime threads per model and worker; 0 shares the CPUs among the workers."
+    )
+    max_batch_size: int = Field(
+        0, ge=0, le=4096, description="Most images in one run of a network; 0: what its card says, measured at publishing."
+    )
+    max_queue_size: int = Field(
+        1024, ge=1, description="Most images that may wait for one network; more are refused with 503 and Retry-After."
     )
     max_body_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest request body.")
     max_image_pixels: int = Field(
@@ -66,6 +75,9 @@ class Settings(BaseSettings):
         "auto", description="`auto`: text on a terminal, JSON lines elsewhere."
     )
     access_log: bool = Field(True, description="One line a request, with its timings.")
+    access_log_every: int = Field(
+        1, ge=1, description="Log only every n-th request that was answered well; failures are always logged."
+    )
 
     @field_validator("required_models", mode="before")
     @classmethod

@@ -14,6 +14,9 @@ from typing import IO
 from conftest import ROOT
 
 
+BASE = {"DIGITS_PORT": "0", "DIGITS_WORKERS": "1"}
+
+
 class Live:
     """A running service: its address, what it printed at start, its process."""
 
@@ -40,7 +43,7 @@ def serving(models: Path, **environment: str) -> Iterator[Live]:
     with tempfile.TemporaryFile("w+") as log, subprocess.Popen(
         [sys.executable, "-m", "service", "serve"],
         cwd=ROOT,
-        env={**os.environ, "DIGITS_PORT": "0", "DIGITS_MODEL_REPOSITORY": str(models), **environment},
+        env={**os.environ, **BASE, "DIGITS_MODEL_REPOSITORY": str(models), **environment},
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,

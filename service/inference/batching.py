@@ -123,9 +123,10 @@ class MicroBatcher:
         return Statistics(self._queued_images, running, self._runs, self._images, self._seconds_per_image)
 
     async def close(self) -> None:
-        """Refuse new calls and wait until every caller that is in has its answer."""
+        """Refuse new calls, wait until every caller that is in has its answer, then end the executor."""
         self._closing = True
         await self._idle.wait()
+        self._executor.shutdown()
 
     def _enqueue(self, inputs: Rows, timeout_s: float) -> list[_Waiter]:
         count = len(inputs[0])

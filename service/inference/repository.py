@@ -9,7 +9,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,8 @@ import structlog
 
 from service.errors import ModelNotFound, NotReady, StartupError
 from service.inference.batching import MicroBatcher, Rows
-from service.inference.runtime import Device, Session, Tensor, load_session
+from service.inference.runtime import CPU, Device, Session, Tensor, load_session
 
-DIGITS_TASK = "digit-classification"
-WARM_UP_SIZES = (1, 2, 4, 8, 16, 32, 64)
 DEFAULT_MAX_BATCH_SIZE = 32
 
 State = Literal["LOADING", "READY", "FAILED"]
@@ -48,19 +46,21 @@ class ModelVersion:
     session: Session | None = None
     batcher: MicroBatcher | None = None
     seconds_per_image: float = 0.0
-
-    @property
-    def max_batch_size(self) -> int:
-        return int(self.card.get("batching", {}).get("max_batch_size", DEFAULT_MAX_BATCH_SIZE))
+    max_batch_size: int = 0
+    padded_to: int = 0
 
     def run(self, inputs: Rows) -> list[Tensor]:
         """Probabilities (n, 10) float32 of images (n, 28, 28) uint8."""
         assert self.session is not None
         (image,) = inputs
-        return self.session.run({self.session.inputs[0].name: image}, ["probabilities"])
+        count = len(image)
+        if count < self.padded_to:
+            image = np.concatenate([image, np.zeros((self.padded_to - count, 28, 28), np.uint8)])
+        (probabilities,) = self.session.run({self.session.inputs[0].name: image}, ["probabilities"])
+        return [probabilities[:count]]
 
-    def load(self, device: Device, threads: int) -> None:
-        """Read the card, make the session, check its signature, warm it up.
+    def load(self, device: Device, threads: int, max_batch_size: int) -> None:
+        """Read the card, make the session, check its signature, warm it up. `max_batch_size` 0 takes the card's.
 
         Raises:
             ModelFailed: it cannot be served.
@@ -76,6 +76,9 @@ class ModelVersion:
         expected = self.card.get("files", {}).get("model.onnx", {}).get("sha256", self.sha256)
         if expected != self.sha256:
             raise ModelFailed(f"model.onnx has sha256 {self.sha256}, its card says {expected}")
+        self.max_batch_size = max_batch_size or self.card.get("batching", {}).get(
+            "max_batch_size", DEFAULT_MAX_BATCH_SIZE
+        )
         try:
             self.session = load_session(self.path / "model.onnx", device, threads)
         except StartupError:
@@ -83,7 +86,7 @@ class ModelVersion:
         except Exception as error:
             raise ModelFailed(f"onnxruntime does not load it: {error}") from error
         self._check_signature(self.session)
-        self._warm_up()
+        self._warm_up(self.session)
 
     def _check_signature(self, session: Session) -> None:
         given = [(node.type, node.shape[1:]) for node in session.inputs]
@@ -92,69 +95,106 @@ class ModelVersion:
         if "probabilities" not in {node.name for node in session.outputs}:
             raise ModelFailed("has no output named probabilities")
 
-    def _warm_up(self) -> None:
-        for size in WARM_UP_SIZES:
-            (probabilities,) = self.run((np.zeros((size, 28, 28), np.uint8),))
+    def _warm_up(self, session: Session) -> None:
+        """Run every batch size once, and see whether an image's answer depends on its neighbours.
+
+        On the CPU it does not for the sizes and networks we measured (docs/log.md); where it does, micro-batches are
+        padded to one size, whose rows are then always computed alike.
+        """
+        most = self.max_batch_size
+        images = np.random.default_rng(0).integers(0, 256, (most, 28, 28), np.uint8)
+        started = time.perf_counter()
+        alone = np.concatenate([self.run((images[index : index + 1],))[0] for index in range(most)])
+        self.seconds_per_image = (time.perf_counter() - started) / most
+        for size in sorted({2**power for power in range(most.bit_length())} | {most}):
+            (probabilities,) = self.run((images[:size],))
             if probabilities.shape != (size, 10):
                 raise ModelFailed(f"{size} images gave probabilities of shape {probabilities.shape}")
-        started = time.perf_counter()
-        self.run((np.zeros((1, 28, 28), np.uint8),))
-        self.seconds_per_image = time.perf_counter() - started
+            if session.provider == CPU and not np.array_equal(probabilities, alone[:size]):
+                self.padded_to = most
+                log.warning("micro-batches are padded: answers depend on their size", model=self.name, size=size)
+                return
 
 
 class Repository:
     """Loads what a folder holds and finds the version that a request asks for."""
 
-    def __init__(self, root: Path, *, device: Device, threads: int, default_model: str, required: tuple[str, ...]):
+    def __init__(
+        self,
+        root: Path,
+        *,
+        device: Device,
+        threads: int,
+        default_model: str,
+        required: tuple[str, ...] = (),
+        max_batch_size: int = 0,
+    ) -> None:
         self.root = root
         self._device = device
         self._threads = threads
         self._default_model = default_model
         self._required = required
+        self._max_batch_size = max_batch_size
         self._models: dict[str, list[ModelVersion]] = {}  # versions newest first
         self._lock = threading.Lock()
+
+    def scan(self) -> list[ModelVersion]:
+        """What is on disk, none of it loaded.
+
+        Raises:
+            StartupError: the folder holds no model, or not those that are required.
+        """
+        found = scan(self.root)
+        names = {version.name for version in found}
+        if not names:
+            raise StartupError(
+                f"No model in {self.root}: expected <name>/<version>/model.onnx. "
+                "Set DIGITS_MODEL_REPOSITORY to a folder that has one, or run: digits train --recipe cnn"
+            )
+        if missing := [name for name in self._required if name not in names]:
+            raise StartupError(
+                f"Required model {missing[0]} is not in {self.root}, which has {', '.join(sorted(names))}. "
+                "Train it, or mend DIGITS_REQUIRED_MODELS."
+            )
+        return found
 
     def load(self) -> None:
         """Load every version on disk; a second call does nothing.
 
         Raises:
-            StartupError: the folder holds no model, a required one has no version that can be served, or the device
-                that the settings ask for does not run.
+            StartupError: as `scan`; or a required model has no version that can be served, or the device that the
+                settings ask for does not run.
         """
         with self._lock:
             if self._models:
                 return
             models: dict[str, list[ModelVersion]] = {}
-            for version in scan(self.root):
+            for version in self.scan():
                 self._load_version(version)
                 models.setdefault(version.name, []).append(version)
+            for name in self._required or tuple(models):
+                if not any(version.state == "READY" for version in models[name]):
+                    reasons = "; ".join(f"version {version.version}: {version.reason}" for version in models[name])
+                    raise StartupError(f"Required model {name} of {self.root} cannot be served: {reasons}")
             self._models = models
-        if not models:
-            raise StartupError(
-                f"No model in {self.root}: expected <name>/<version>/model.onnx. "
-                "Set DIGITS_MODEL_REPOSITORY to a folder that has one, or run: digits train --recipe cnn"
-            )
-        for name in self.required_models:
-            if not any(version.state == "READY" for version in models.get(name, ())):
-                reasons = "; ".join(f"version {v.version}: {v.reason}" for v in models.get(name, ())) or "not there"
-                raise StartupError(f"Required model {name} of {self.root} cannot be served: {reasons}")
 
     def _load_version(self, version: ModelVersion) -> None:
         try:
-            version.load(self._device, self._threads)
+            version.load(self._device, self._threads, self._max_batch_size)
         except ModelFailed as error:
             version.state, version.reason = "FAILED", str(error)
             log.error("model failed", model=version.name, version=version.version, reason=str(error))
         else:
             version.state = "READY"
 
-    def start(self, executor: Executor, *, max_queue_size: int, inline_below_s: float) -> None:
+    def start(self, *, max_queue_size: int, inline_below_s: float) -> None:
         """Give every ready version its micro-batcher. Call on the event loop that will submit."""
         for version in self.versions():
             if version.state == "READY":
                 version.batcher = MicroBatcher(
                     version.run,
-                    executor,
+                    # A thread of its own: neither another model nor a picture that is decoded may hold a run up.
+                    ThreadPoolExecutor(1, thread_name_prefix=f"{version.name}-{version.version}"),
                     max_batch_size=version.max_batch_size,
                     max_queue_size=max_queue_size,
                     seconds_per_image=version.seconds_per_image,
@@ -173,7 +213,7 @@ class Repository:
 
     def has_ready(self, name: str) -> bool:
         """Whether a version of this model answers."""
-        return self._newest(name) is not None
+        return self.newest(name) is not None
 
     def versions(self) -> Iterator[ModelVersion]:
         for versions in self._models.values():
@@ -204,13 +244,13 @@ class Repository:
             raise NotReady("The models are being loaded. Ask again in a moment; /health/ready tells when.")
         versions = self.model_versions(name)
         if version is None:
-            newest = self._newest(name)
+            newest = self.newest(name)
             if newest is None:
                 raise NotReady(f"No version of {name} is ready; /models/{name} says why.")
             return newest
         for candidate in versions:
             if candidate.version == version:
-                if candidate.batcher is None:
+                if candidate.state != "READY":
                     raise NotReady(f"Version {version} of {name} is {candidate.state}: {candidate.reason}")
                 return candidate
         raise ModelNotFound(
@@ -219,11 +259,12 @@ class Repository:
 
     def digit_models(self) -> list[ModelVersion]:
         """The newest ready version of every model that reads digits."""
-        newest = (self._newest(name) for name in self._models)
+        newest = (self.newest(name) for name in self._models)
         return [version for version in newest if version is not None]
 
-    def _newest(self, name: str) -> ModelVersion | None:
-        return next((v for v in self._models.get(name, ()) if v.batcher is not None), None)
+    def newest(self, name: str) -> ModelVersion | None:
+        """The newest version of a model that is ready, if any."""
+        return next((v for v in self._models.get(name, ()) if v.state == "READY"), None)
 
 
 def scan(root: Path) -> list[ModelVersion]:

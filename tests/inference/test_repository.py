@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from networks import write_linear_model
 
@@ -65,6 +66,22 @@ def test_the_batch_size_comes_from_the_card(tmp_path: Path) -> None:
     loaded = repository(tmp_path)
     loaded.load()
     assert loaded.model_versions("cnn")[0].max_batch_size == 16
+    overruled = repository(tmp_path, max_batch_size=3)
+    overruled.load()
+    assert overruled.model_versions("cnn")[0].max_batch_size == 3
+
+
+def test_an_image_gets_the_same_bytes_whoever_it_is_batched_with(tmp_path: Path) -> None:
+    write_linear_model(tmp_path / "cnn" / "1")
+    loaded = repository(tmp_path)
+    loaded.load()
+    images = np.random.default_rng(1).integers(0, 256, (32, 28, 28), np.uint8)
+    version = loaded.model_versions("cnn")[0]
+    for padded_to in (0, 32):
+        version.padded_to = padded_to
+        alone = np.concatenate([version.run((image[None],))[0] for image in images])
+        for size in (2, 7, 31, 32):
+            assert version.run((images[:size],))[0].tobytes() == alone[:size].tobytes()
 
 
 def test_finding_before_loading_is_not_ready_and_after_it_not_found(tmp_path: Path) -> None:

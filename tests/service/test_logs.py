@@ -54,3 +54,11 @@ def test_access_lines_carry_status_id_and_timings(capsys: pytest.CaptureFixture[
     assert json.loads(as_json)["duration_ms"] == 1.25
     assert json.loads(as_json)["server_timing"] == "decode;dur=0.1"
     assert all(part in as_text for part in ("POST /predict 200", "1.25 ms", "id-1"))
+
+
+def test_a_sampled_access_log_keeps_every_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    log = AccessLog(enabled=True, log_format="json", every=3)
+    for number in range(9):
+        log.write("POST", "/predict", 200 if number else 503, 1.0, f"id-{number}", "")
+    ids = [json.loads(line)["request_id"] for line in capsys.readouterr().err.splitlines()]
+    assert ids == ["id-0", "id-3", "id-6"]

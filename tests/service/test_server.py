@@ -1,6 +1,7 @@
 """A real service in its own process: clients, limits while streaming, signals."""
 
 import json
+import os
 import signal
 import socket
 import threading
@@ -155,3 +156,39 @@ def test_its_log_is_json_with_one_access_line_a_request(models: Path) -> None:
     (access,) = [line for line in lines if line.get("request_id") == "mine"]
     assert (access["method"], access["path"], access["status"]) == ("POST", "/predict", 200)
     assert "infer" in access["server_timing"]
+
+
+def test_several_workers_share_the_port_and_one_that_dies_is_replaced(models: Path) -> None:
+    body = png(strokes())
+    with serving(models, DIGITS_WORKERS="2") as running:
+        answers = {httpx.post(f"{running.url}/predict", content=body, headers=PNG).text for _ in range(20)}
+        assert len(answers) == 1
+        first = workers(running)
+        assert len(first) == 2
+        os.kill(first[0], signal.SIGKILL)
+        while len(workers(running)) < 2 or first[0] in workers(running):
+            pass
+        assert httpx.post(f"{running.url}/predict", content=body, headers=PNG).status_code == 200
+        code, log = running.stop()
+    assert code == 0
+    assert all(json.loads(line) for line in log.splitlines())
+
+
+def test_workers_that_cannot_start_end_the_service(tmp_path: Path) -> None:
+    (tmp_path / "cnn" / "1").mkdir(parents=True)
+    (tmp_path / "cnn" / "1" / "model.onnx").write_bytes(b"half a file")
+    with pytest.raises(AssertionError, match="no address"), serving(tmp_path, DIGITS_WORKERS="2"):
+        pass
+
+
+def workers(live: Live) -> list[int]:
+    """Process ids of the spawned workers; the resource tracker of multiprocessing is not one."""
+    children = Path(f"/proc/{live.process.pid}/task/{live.process.pid}/children").read_text().split()
+    return [int(child) for child in children if "spawn_main" in command_line(child)]
+
+
+def command_line(process: str) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:  # it ended while we looked
+        return ""
