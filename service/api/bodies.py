@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from service.api.multipart import Form
+from service.api.multipart import Form, Part, boundary_of, lone_part
 from service.api.reply import Inbound
 from service.errors import InvalidImage, InvalidValue, MalformedRequest, ServiceError, TooLarge, UnsupportedMediaType
 from service.imaging.decode import GreyImage
@@ -40,8 +40,8 @@ class Body:
     """A whole body that waits to be understood."""
 
     kind: str  # "form", "json" or "file"
-    form: Form | None
-    content: bytearray
+    parts: list[Part]
+    content: bytes | bytearray
     size: int
 
 
@@ -58,13 +58,20 @@ async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: i
     kind = _kind(content_type, request.headers.get(b"content-encoding", b"identity"))
     if (length := request.headers.get(b"content-length", b"")).isdigit() and int(length) > max_bytes:
         raise _too_large(f"{int(length)}", max_bytes)
-    form = Form(content_type, wanted, max_files) if kind == "form" else None
+    boundary = boundary_of(content_type) if kind == "form" else b""
+    message = await _next(request)
+    first = message.get("body", b"")
+    if len(first) > max_bytes:
+        raise _too_large("more", max_bytes)
+    if not message.get("more_body", False):  # the usual case: the whole body came at once, and needs no copy
+        if kind != "form":
+            return Body(kind, [], first, len(first))
+        if (part := lone_part(first, boundary)) is not None:
+            return Body(kind, [part], b"", len(first))
+    form = Form(boundary, wanted, max_files) if kind == "form" else None
     content = bytearray()
     received = 0
     while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
         chunk = message.get("body", b"")
         received += len(chunk)
         if received > max_bytes:
@@ -74,7 +81,15 @@ async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: i
         else:
             content += chunk
         if not message.get("more_body", False):
-            return Body(kind, form, content, received)
+            return Body(kind, form.finish() if form is not None else [], content, received)
+        message = await _next(request)
+
+
+async def _next(request: Inbound) -> Any:
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    return message
 
 
 def one_picture(body: Body) -> Submitted:
@@ -88,8 +103,8 @@ def one_picture(body: Body) -> Submitted:
         if not body.content:
             raise MalformedRequest("The body is empty: expected an encoded picture in it.")
         return Submitted(body.content)
-    if body.form is not None:
-        pictures = _files(body.form, "file")
+    if body.kind == "form":
+        pictures = _files(body.parts, "file")
         if len(pictures) > 1:
             raise MalformedRequest(f"{len(pictures)} parts named 'file'; this route takes one. Use /predict/batch.")
         return pictures[0]
@@ -110,8 +125,8 @@ def many_pictures(body: Body, max_images: int) -> list[Submitted]:
             "A batch comes as multipart/form-data with parts named 'files', or as application/json. "
             "For one picture use /predict."
         )
-    if body.form is not None:
-        return _files(body.form, "files")
+    if body.kind == "form":
+        return _files(body.parts, "files")
     images, pixels = _json_fields(body.content, "images", "pixels")
     name = "images" if images is not None else "pixels"
     items = _decode(images if images is not None else pixels, list[msgspec.Raw], name)
@@ -147,8 +162,7 @@ def _too_large(came: str, limit: int) -> TooLarge:
     )
 
 
-def _files(form: Form, wanted: str) -> list[Submitted]:
-    parts = form.finish()
+def _files(parts: list[Part], wanted: str) -> list[Submitted]:
     # A browser's form with no file chosen sends the part all the same, nameless and empty.
     found = [part for part in parts if part.name == wanted and (part.content or part.filename)]
     if not found:
@@ -161,7 +175,7 @@ def _curl_hint(wanted: str) -> str:
     return f"With curl: -F {wanted}=@picture.png"
 
 
-def _json_fields(content: bytearray, *names: str) -> tuple[msgspec.Raw | None, ...]:
+def _json_fields(content: bytes | bytearray, *names: str) -> tuple[msgspec.Raw | None, ...]:
     """The values of the one of `names` that the object has, None for the others."""
     try:
         fields = msgspec.json.decode(content, type=dict[str, msgspec.Raw])

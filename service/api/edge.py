@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from service.api.bodies import Disconnected
@@ -89,6 +90,8 @@ class Edge:
 
     def _log(self, request: Inbound, status: int, started: float, request_id: str, timings: str) -> None:
         scope = request.scope
+        if status == HTTPStatus.OK and scope["path"] in self._open_paths:
+            return  # probes come every few seconds, and only their failures are news
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         self._access_log.write(
             scope["method"], path, status, (time.perf_counter() - started) * 1e3, request_id, timings

