@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None) -> DigitService:
         app.framework,
         hot,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-        open_paths=frozenset({LIVE, READY}),
+        open_paths=frozenset({LIVE.encode(), READY.encode()}),
         access_log=AccessLog(
             enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every
         ),
@@ -100,12 +100,12 @@ def create_app(settings: Settings | None = None) -> DigitService:
     return app
 
 
-def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[tuple[str, str], Handler]:
+def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[bytes, Handler]:
     """Give each hot route to the edge, and to FastAPI for its documentation and for odd spellings of its path."""
-    hot: dict[tuple[str, str], Handler] = {}
+    hot: dict[bytes, Handler] = {}
 
     def add(path: str, handler: Handler, answer: type[Any], summary: str, extra: dict[str, Any]) -> None:
-        hot["POST", path] = handler
+        hot[path.encode()] = handler
         app.add_api_route(
             path,
             _framework_endpoint(handler),
@@ -126,14 +126,14 @@ def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[tupl
 
 def _framework_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return _response(await handler(Inbound(request.scope, request.receive)))
+        return _response(await handler(Inbound.from_scope(request.scope, request.receive)))
 
     return endpoint
 
 
 def _response(reply: Reply) -> Response:
     response = Response(reply.body, reply.status, media_type=reply.content_type.decode())
-    response.raw_headers.extend(reply.headers)
+    response.raw_headers.extend(reply.extra_headers)
     if reply.timings:
         response.headers["server-timing"] = reply.timings
     return response
@@ -191,17 +191,19 @@ def _lifespan(repository: Repository, workers: ThreadPoolExecutor, settings: Set
 
 
 def _drain_before_stopping(app: DigitService, delay_s: float) -> None:
-    """On SIGTERM first stop being ready, so that load balancers look elsewhere; the server's own handler comes later."""
+    """On SIGTERM first stop being ready, so that load balancers look elsewhere; the server's handler comes later."""
     stop = signal.getsignal(signal.SIGTERM)
+    if not callable(stop) or threading.current_thread() is not threading.main_thread():
+        return
+    then = stop
     loop = asyncio.get_running_loop()
 
     def drain(number: int, frame: FrameType | None) -> None:
         if app.draining:
-            stop(number, frame)
+            then(number, frame)
             return
         app.draining = True
         log.info("draining", seconds=delay_s)
-        loop.call_soon_threadsafe(loop.call_later, delay_s, stop, number, frame)
+        loop.call_soon_threadsafe(lambda: loop.call_later(delay_s, then, number, frame))
 
-    if callable(stop) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, drain)
+    signal.signal(signal.SIGTERM, drain)

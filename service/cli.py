@@ -119,7 +119,9 @@ def models() -> None:
 @app.command()
 def train(
     recipe: Annotated[str, typer.Option(help="Which training configuration, such as dense or cnn.")],
-    data: Annotated[Path | None, typer.Option(help="IDX files, PNG folders or a strip; default: download MNIST.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="IDX files, PNG folders or a strip; default: download MNIST.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same machine: same network.")] = 0,

@@ -1,17 +1,17 @@
 """Everything that can go wrong on purpose. No HTTP in here: `api/problems.py` turns codes into statuses.
 
-    ServiceError
-    ├── MalformedRequest        malformed_request       broken JSON or multipart, no image in it
-    ├── Unauthorized            unauthorized            an API key is set and the request lacks it
-    ├── ModelNotFound           model_not_found         no such model or version
-    ├── TooLarge                too_large               body, pixels or number of images over a limit
-    ├── UnsupportedMediaType    unsupported_media_type  a content type we do not read
-    ├── InvalidImage            invalid_image           not an image, truncated, or of the wrong size
-    ├── InvalidValue            validation_error        a query or field out of its range
-    ├── Overloaded              overloaded              the queue is full
-    ├── NotReady                not_ready               still loading, or draining
-    ├── DeadlineExceeded        deadline_exceeded       waited longer than the request may
-    └── StartupError            startup                 the service cannot start as it is configured
+ServiceError
+├── MalformedRequest        malformed_request       broken JSON or multipart, no image in it
+├── Unauthorized            unauthorized            an API key is set and the request lacks it
+├── ModelNotFound           model_not_found         no such model or version
+├── TooLarge                too_large               body, pixels or number of images over a limit
+├── UnsupportedMediaType    unsupported_media_type  a content type we do not read
+├── InvalidImage            invalid_image           not an image, truncated, or of the wrong size
+├── InvalidValue            validation_error        a query or field out of its range
+├── Overloaded              overloaded              the queue is full
+├── NotReady                not_ready               still loading, or draining
+├── DeadlineExceeded        deadline_exceeded       waited longer than the request may
+└── StartupError            startup                 the service cannot start as it is configured
 """
 
 from __future__ import annotations

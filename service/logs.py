@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 import msgspec
@@ -55,7 +56,7 @@ def _dump(event: dict[str, Any], **_: Any) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
 
 
-def _drop_colour_message(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def _drop_colour_message(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     # Uvicorn sends every message twice, once with terminal colours.
     event.pop("color_message", None)
     return event

@@ -17,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from service.app import create_app, worker_count
 from service.errors import StartupError
+from service.hot_protocol import HotProtocol
 from service.inference.repository import scan
 from service.logs import configure_logs
 from service.settings import Settings, unknown_variables
@@ -36,7 +37,8 @@ class _Config(uvicorn.Config):
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http="httptools",
+            http=HotProtocol,
+            proxy_headers=False,  # nobody here asks for the client's address, and each layer costs
             ws="none",
             lifespan="on",
             access_log=False,

@@ -49,7 +49,10 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="ONNX Runtime threads per model and worker; 0 shares the CPUs among the workers."
     )
     max_batch_size: int = Field(
-        0, ge=0, le=4096, description="Most images in one run of a network; 0: what its card says, measured at publishing."
+        0,
+        ge=0,
+        le=4096,
+        description="Most images in one run of a network; 0: what its card says, measured at publishing.",
     )
     max_queue_size: int = Field(
         1024, ge=1, description="Most images that may wait for one network; more are refused with 503 and Retry-After."

@@ -5,16 +5,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from live import ROOT, Live, serving
 from networks import write_linear_model
 from PIL import Image
 from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -37,10 +37,30 @@ def settings(models: Path) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def client(settings: Callable[..., Settings]) -> Iterator[TestClient]:
-    """The service with the small networks, in process."""
+def in_process(settings: Callable[..., Settings]) -> Iterator[TestClient]:
+    """The service with the small networks, in this process."""
     with TestClient(create_app(settings()), raise_server_exceptions=False) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def live(models: Path) -> Iterator[Live]:
+    """The service with the small networks, in a process of its own."""
+    with serving(models) as running:
+        yield running
+
+
+@pytest.fixture(params=["in process", "live"])
+def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """A client of the service: through plain ASGI, and through the protocol of `digits serve`."""
+    if request.param == "in process":
+        yield request.getfixturevalue("in_process")
+    else:
+        with httpx.Client(base_url=request.getfixturevalue("live").url, timeout=60) as remote:
+            yield remote
+
+
+__all__ = ["ROOT", "png", "strokes"]
 
 
 def png(pixels: Any, **options: Any) -> bytes:

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from conftest import ROOT
-
+ROOT = Path(__file__).resolve().parent.parent
 
 BASE = {"DIGITS_PORT": "0", "DIGITS_WORKERS": "1"}
 
@@ -40,15 +39,20 @@ class Live:
 @contextmanager
 def serving(models: Path, **environment: str) -> Iterator[Live]:
     # The log goes to a file: a pipe that nobody reads would stop the service once it is full.
-    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(
-        [sys.executable, "-m", "service", "serve"],
-        cwd=ROOT,
-        env={**os.environ, **BASE, "DIGITS_MODEL_REPOSITORY": str(models), **environment},
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "service", "serve"],
+            cwd=ROOT,
+            env={**os.environ, **BASE, "DIGITS_MODEL_REPOSITORY": str(models), **environment},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
         try:
             yield Live(process, log)
         finally:
-            process.kill()
+            if process.poll() is None:
+                process.terminate()  # not killed: its workers would be left behind
+                process.wait(timeout=60)

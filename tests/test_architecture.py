@@ -72,4 +72,9 @@ def test_imports_point_inwards(folder: str, forbidden: tuple[str, ...]) -> None:
 
 
 def test_errors_know_no_http() -> None:
-    assert set(imports(ROOT / "service/errors.py")) <= {"__future__", "__future__.annotations", "typing", "typing.ClassVar"}
+    assert set(imports(ROOT / "service/errors.py")) <= {
+        "__future__",
+        "__future__.annotations",
+        "typing",
+        "typing.ClassVar",
+    }

@@ -19,7 +19,9 @@ CURL_LINES = [line for line in README.splitlines() if line.startswith("curl ")]
 
 
 def test_every_setting_is_documented_with_its_default_and_nothing_else_is() -> None:
-    table = re.findall(r"^\| `(DIGITS_\w+)` \| (.*?) \| (.*) \|$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
+    table = re.findall(
+        r"^\| `(DIGITS_\w+)` \| (.*?) \| (.*) \|$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE
+    )
     told = {name: (default, meaning) for name, default, meaning in table}
     assert set(told) == {f"DIGITS_{name.upper()}" for name in Settings.model_fields}
     for name, field in Settings.model_fields.items():
@@ -63,7 +65,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory):
     """Curl's configuration that leads the documented port to a service of this test."""
     with serving(ROOT / "models") as live:
         home = tmp_path_factory.mktemp("curl")
-        (home / ".curlrc").write_text(f'connect-to = "127.0.0.1:8000:127.0.0.1:{urlsplit(live.url).port}"\nfail\nsilent\n')
+        (home / ".curlrc").write_text(
+            f'connect-to = "127.0.0.1:8000:127.0.0.1:{urlsplit(live.url).port}"\nfail\nsilent\n'
+        )
         yield {**os.environ, "CURL_HOME": str(home)}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from service.api.multipart import Form, Part, boundary_of, lone_part
 from service.api.reply import Inbound
 from service.errors import InvalidImage, InvalidValue, MalformedRequest, ServiceError, TooLarge, UnsupportedMediaType
-from service.imaging.decode import GreyImage
+from service.imaging.grey import GreyImage
 
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 FORMS = (
@@ -23,7 +23,7 @@ Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Level_ = Annotated[float, msgspec.Meta(ge=0, le=255)]  # 7.0 is a whole number, too
 
 
-class Disconnected(Exception):  # noqa: N818
+class Disconnected(Exception):
     """The client left before its body was whole: there is nobody to answer."""
 
 

@@ -28,9 +28,7 @@ def model_routes(repository: Repository, default_model: str) -> APIRouter:
     async def models() -> Response:
         return _json(ModelList([info(name) for name in repository.model_names()]))
 
-    @router.get(
-        "/models/{name}", summary="One model", responses=answers(ModelInfo, "unauthorized", "model_not_found")
-    )
+    @router.get("/models/{name}", summary="One model", responses=answers(ModelInfo, "unauthorized", "model_not_found"))
     async def model(name: str) -> Response:
         return _json(info(name))
 

@@ -68,7 +68,7 @@ def lone_part(body: bytes, boundary: bytes) -> Part | None:
 
 
 class Form:
-    """Takes a body's chunks with `write`; `finish` tells the parts. At most `max_files` of them may be called `wanted`."""
+    """Takes a body's chunks with `write`; `finish` tells the parts. At most `max_files` may be called `wanted`."""
 
     def __init__(self, boundary: bytes, wanted: str, max_files: int) -> None:
         self.parts: list[Part] = []

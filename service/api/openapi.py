@@ -15,7 +15,11 @@ BODY_ERRORS = (
     "malformed_request", "unauthorized", "model_not_found", "too_large", "unsupported_media_type", "invalid_image",
     "validation_error", "overloaded", "not_ready", "deadline_exceeded", "internal",
 )  # fmt: skip
-ENCODED = {"type": "string", "format": "binary", "description": "PNG, JPEG, WebP, BMP, GIF or TIFF, told by its content"}
+ENCODED = {
+    "type": "string",
+    "format": "binary",
+    "description": "PNG, JPEG, WebP, BMP, GIF or TIFF, told by its content",
+}
 BASE64 = {"type": "string", "description": "base64 of an image file, or a data: URL"}
 PIXELS = {
     "type": "array",
@@ -33,9 +37,7 @@ def answers(answer: type[msgspec.Struct], *codes: str) -> dict[int | str, dict[s
     }
     for code in codes:
         status = STATUS_OF_CODE.get(code, 500)
-        said = responses.setdefault(
-            status, {"description": "", "content": {PROBLEM_JSON.decode(): _schema("Problem")}}
-        )
+        said = responses.setdefault(status, {"description": "", "content": {PROBLEM_JSON.decode(): _schema("Problem")}})
         said["description"] = " or ".join(filter(None, [said["description"], f"`{code}`"]))
     return responses
 
@@ -99,9 +101,7 @@ def describe(app: FastAPI, *, with_key: bool) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = get_openapi(
-                title=app.title, version=app.version, description=app.description, routes=app.routes
-            )
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             components = schema.setdefault("components", {})
             components.setdefault("schemas", {}).update(json_schemas())
             for name in ("HTTPValidationError", "ValidationError"):

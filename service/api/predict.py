@@ -187,6 +187,4 @@ def _confidence(
 
 
 def _timings(decode_s: float, found: Predictions) -> str:
-    return (
-        f"decode;dur={decode_s * 1e3:.3f}, queue;dur={found.queue_s * 1e3:.3f}, infer;dur={found.infer_s * 1e3:.3f}"
-    )
+    return f"decode;dur={decode_s * 1e3:.3f}, queue;dur={found.queue_s * 1e3:.3f}, infer;dur={found.infer_s * 1e3:.3f}"

@@ -33,7 +33,9 @@ def reply_to(error: Exception, request_id: str) -> Reply:
     """The response for anything that was raised: our own errors in words, bugs with a traceback in the log only."""
     if not isinstance(error, ServiceError) or error.code not in STATUS_OF_CODE:
         log.error("request failed", request_id=request_id, exc_info=error)
-        return problem_reply("internal", f"The service failed. Its log has more under request {request_id}.", request_id)
+        return problem_reply(
+            "internal", f"The service failed. Its log has more under request {request_id}.", request_id
+        )
     headers: list[tuple[bytes, bytes]] = []
     if isinstance(error, Overloaded):
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -14,23 +16,30 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
 NO_QUERY: Mapping[str, str] = MappingProxyType({})
+SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
 
 class Inbound:
-    """One HTTP request. Header names are lower case, as ASGI gives them."""
+    """One HTTP request. Header names are lower case; `id` is the client's X-Request-ID where it sent a sane one."""
 
-    __slots__ = ("_receive", "headers", "query", "scope")
+    __slots__ = ("headers", "id", "method", "query", "raw_path", "receive")
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope = scope
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        raw = scope["query_string"]
-        self.query = _parse_query(raw) if raw else NO_QUERY
-        self._receive = receive
+    def __init__(
+        self, method: str, raw_path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], receive: Receive
+    ) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.query = _parse_query(query) if query else NO_QUERY
+        self.headers: Mapping[bytes, bytes] = dict(headers)
+        self.receive = receive
+        given = self.headers.get(b"x-request-id")
+        sane = given is not None and SANE_ID.fullmatch(given)
+        self.id: str = given.decode() if sane else os.urandom(16).hex()  # type: ignore[union-attr]
 
-    async def receive(self) -> MutableMapping[str, Any]:
-        """The next ASGI message."""
-        return await self._receive()
+    @classmethod
+    def from_scope(cls, scope: Scope, receive: Receive) -> Inbound:
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        return cls(scope["method"], raw_path, scope["query_string"], scope["headers"], receive)
 
 
 @lru_cache(maxsize=256)  # clients send the same few queries again and again, and parsing costs 10 us
@@ -41,21 +50,33 @@ def _parse_query(raw: bytes) -> Mapping[str, str]:
 class Reply:
     """A whole answer. `timings` is its Server-Timing header, empty where nothing was predicted."""
 
-    __slots__ = ("body", "content_type", "headers", "status", "timings")
+    __slots__ = ("body", "content_type", "extra_headers", "status", "timings")
 
     def __init__(
         self,
         body: bytes,
         status: int = 200,
         content_type: bytes = JSON,
-        headers: list[tuple[bytes, bytes]] | None = None,
+        extra_headers: list[tuple[bytes, bytes]] | None = None,
         timings: str = "",
     ) -> None:
         self.body = body
         self.status = status
         self.content_type = content_type
-        self.headers = headers or []
+        self.extra_headers = extra_headers or []
         self.timings = timings
+
+    def headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
+        """All headers of the answer."""
+        headers = [
+            (b"content-type", self.content_type),
+            (b"content-length", b"%d" % len(self.body)),
+            (b"x-request-id", request_id.encode()),
+            *self.extra_headers,
+        ]
+        if self.timings:
+            headers.append((b"server-timing", self.timings.encode()))
+        return headers
 
 
 Handler = Callable[[Inbound], Awaitable[Reply]]

@@ -228,15 +228,13 @@ class MicroBatcher:
         total = sum(waiter.count for waiter in batch)
         if any(len(output) != total for output in outputs):
             shapes = ", ".join(str(output.shape) for output in outputs)
-            self._fail(batch, InferenceFailed(f"The network answered {total} images with outputs of shapes {shapes}."))
+            self._fail(batch, ValueError(f"{total} images were answered with outputs of shapes {shapes}"))
             return
         self._runs += 1
         self._images += total
         measured = infer_s / total
         known = self._seconds_per_image
-        self._seconds_per_image = (
-            known + RATE_SMOOTHING * (measured - known) if math.isfinite(known) else measured
-        )
+        self._seconds_per_image = known + RATE_SMOOTHING * (measured - known) if math.isfinite(known) else measured
         first = 0
         for waiter in batch:
             last = first + waiter.count
@@ -250,8 +248,11 @@ class MicroBatcher:
         for waiter in batch:
             if not waiter.future.done():
                 # An exception of its own for every caller: one shared instance would collect all their tracebacks.
-                known = isinstance(error, ServiceError)
-                own = type(error)(error.detail) if known else InferenceFailed(f"{type(error).__name__}: {error}")
+                own: ServiceError
+                if isinstance(error, NotReady):
+                    own = NotReady(error.detail)
+                else:
+                    own = InferenceFailed(f"{type(error).__name__}: {error}")
                 own.__cause__ = error
                 waiter.future.set_exception(own)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.errors import NotReady
-from service.imaging.decode import GreyImage
+from service.imaging.grey import GreyImage
 from service.inference.repository import ModelVersion
 from service.inference.runtime import Tensor
 

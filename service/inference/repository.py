@@ -183,7 +183,7 @@ class Repository:
             version.load(self._device, self._threads, self._max_batch_size)
         except ModelFailed as error:
             version.state, version.reason = "FAILED", str(error)
-            log.error("model failed", model=version.name, version=version.version, reason=str(error))
+            log.warning("model failed", model=version.name, version=version.version, reason=version.reason)
         else:
             version.state = "READY"
 

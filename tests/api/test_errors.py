@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable
 
+import httpx
 import numpy as np
 import pytest
 from conftest import png, strokes
@@ -21,7 +22,7 @@ JSON = {"content-type": "application/json"}
 FORM = {"content-type": "multipart/form-data; boundary=b"}
 
 
-def check(client: TestClient, answer, status: int, code: str) -> dict:
+def check(client: httpx.Client, answer, status: int, code: str) -> dict:
     """A problem document of this status and code; and the service answers on."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -60,13 +61,13 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_malformed_requests(client: TestClient, case: str) -> None:
+def test_malformed_requests(client: httpx.Client, case: str) -> None:
     content, headers = MALFORMED[case]
     check(client, client.post("/predict", content=content, headers=headers), 400, "malformed_request")
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"images": []}', b'{"pixels": []}', b"nonsense"])
-def test_malformed_batches(client: TestClient, body: bytes) -> None:
+def test_malformed_batches(client: httpx.Client, body: bytes) -> None:
     check(client, client.post("/predict/batch", content=body, headers=JSON), 400, "malformed_request")
 
 
@@ -75,11 +76,11 @@ def test_malformed_batches(client: TestClient, body: bytes) -> None:
     [{}, {"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"},
      PNG | {"content-encoding": "gzip"}],
 )  # fmt: skip
-def test_unsupported_media_types(client: TestClient, headers: dict) -> None:
+def test_unsupported_media_types(client: httpx.Client, headers: dict) -> None:
     check(client, client.post("/predict", content=FILE, headers=headers), 415, "unsupported_media_type")
 
 
-def test_a_lone_picture_is_no_batch(client: TestClient) -> None:
+def test_a_lone_picture_is_no_batch(client: httpx.Client) -> None:
     answer = client.post("/predict/batch", content=FILE, headers=PNG)
     check(client, answer, 415, "unsupported_media_type")
 
@@ -95,12 +96,12 @@ INVALID = {
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_invalid_images(client: TestClient, case: str) -> None:
+def test_invalid_images(client: httpx.Client, case: str) -> None:
     content, headers = INVALID[case]
     check(client, client.post("/predict", content=content, headers=headers), 422, "invalid_image")
 
 
-def test_preprocess_none_takes_28_by_28_only(client: TestClient) -> None:
+def test_preprocess_none_takes_28_by_28_only(client: httpx.Client) -> None:
     for shape in ((27, 28), (28, 29), (1, 1), (784, 1)):
         body = {"pixels": np.zeros(shape, int).tolist()}
         problem = check(client, client.post("/predict?preprocess=none", json=body), 422, "invalid_image")
@@ -115,7 +116,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize("body", VALUES)
-def test_values_out_of_range(client: TestClient, body: str) -> None:
+def test_values_out_of_range(client: httpx.Client, body: str) -> None:
     answer = client.post("/predict", content=body.encode(), headers=JSON)
     if "1e400" in body:
         assert answer.status_code in (400, 422)
@@ -125,30 +126,30 @@ def test_values_out_of_range(client: TestClient, body: str) -> None:
 
 @pytest.mark.parametrize("query", ["preprocess=maybe", "preprocess=", "receipt=perhaps"])
 @pytest.mark.parametrize("route", ["/predict", "/predict/batch", "/confidence"])
-def test_queries_out_of_range(client: TestClient, route: str, query: str) -> None:
+def test_queries_out_of_range(client: httpx.Client, route: str, query: str) -> None:
     check(client, client.post(f"{route}?{query}", content=FILE, headers=PNG), 422, "validation_error")
 
 
 @pytest.mark.parametrize("query", ["model=resnet", "version=9", "version=x", "model=cnn&version=0", "model="])
-def test_unknown_models_and_versions(client: TestClient, query: str) -> None:
+def test_unknown_models_and_versions(client: httpx.Client, query: str) -> None:
     if query == "model=":
         assert client.post(f"/predict?{query}", content=FILE, headers=PNG).status_code == 200
         return
     check(client, client.post(f"/predict?{query}", content=FILE, headers=PNG), 404, "model_not_found")
 
 
-def test_unknown_model_page(client: TestClient) -> None:
+def test_unknown_model_page(client: httpx.Client) -> None:
     check(client, client.get("/models/resnet"), 404, "model_not_found")
 
 
-def test_unknown_routes_and_methods(client: TestClient) -> None:
+def test_unknown_routes_and_methods(client: httpx.Client) -> None:
     check(client, client.get("/nowhere"), 404, "not_found")
     answer = client.get("/predict")
     check(client, answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
 
 
-def test_a_body_over_the_limit_is_refused_by_its_length(client: TestClient) -> None:
+def test_a_body_over_the_limit_is_refused_by_its_length(client: httpx.Client) -> None:
     answer = client.post("/predict", content=b"x" * (10 * 1024 * 1024 + 1), headers=PNG)
     assert "DIGITS_MAX_BODY_BYTES" in check(client, answer, 413, "too_large")["detail"]
 
@@ -175,7 +176,7 @@ def bomb(side: int) -> bytes:
     )
 
 
-def test_too_many_pixels_are_told_from_the_header(client: TestClient) -> None:
+def test_too_many_pixels_are_told_from_the_header(client: httpx.Client) -> None:
     started = time.process_time()
     answer = client.post("/predict", content=bomb(30_000), headers=PNG)
     spent = time.process_time() - started
@@ -228,15 +229,15 @@ def test_before_the_models_are_loaded(settings: Callable[..., Settings]) -> None
     assert client.get("/health/live").status_code == 200
 
 
-def test_a_bug_is_told_without_its_traceback(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = client.app.repository.find("cnn")
+def test_a_bug_is_told_without_its_traceback(in_process: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = in_process.app.repository.find("cnn")
 
     def broken(_inputs: object) -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(model.batcher, "_run", broken)
-    answer = client.post("/predict", content=FILE, headers=PNG)
+    answer = in_process.post("/predict", content=FILE, headers=PNG)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "secret" not in answer.text
     monkeypatch.undo()
-    check(client, answer, 500, "internal")
+    check(in_process, answer, 500, "internal")

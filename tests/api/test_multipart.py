@@ -1,5 +1,7 @@
 """Both readers of forms agree with each other and with what was written, however the body is cut into chunks."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +26,7 @@ def written(parts: list[Part]) -> bytes:
 def parsed(body: bytes, cuts: list[int]) -> list[Part]:
     form = Form(BOUNDARY, "file", 100)
     places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         form.write(body[start:end])
     return form.finish()
 

@@ -3,10 +3,10 @@
 import base64
 import json
 
+import httpx
 import numpy as np
 import pytest
 from conftest import png, strokes
-from starlette.testclient import TestClient
 
 IMAGE = strokes()
 FILE = png(IMAGE)
@@ -26,13 +26,13 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_body_form_gets_the_same_answer(client: TestClient, form: str) -> None:
+def test_every_body_form_gets_the_same_answer(client: httpx.Client, form: str) -> None:
     answer = client.post("/predict", **FORMS[form])
     assert answer.status_code == 200, answer.text
     assert answer.json() == client.post("/predict", **FORMS["raw"]).json()
 
 
-def test_a_prediction_is_a_distribution_with_its_largest_as_confidence(client: TestClient) -> None:
+def test_a_prediction_is_a_distribution_with_its_largest_as_confidence(client: httpx.Client) -> None:
     body = client.post("/predict", **FORMS["raw"]).json()
     assert list(body) == ["model_name", "model_version", "digit", "confidence", "probabilities"]
     assert body["model_name"] == "cnn"
@@ -43,26 +43,26 @@ def test_a_prediction_is_a_distribution_with_its_largest_as_confidence(client: T
     assert body["digit"] == body["probabilities"].index(body["confidence"])
 
 
-def test_model_and_version_are_chosen_by_query(client: TestClient) -> None:
+def test_model_and_version_are_chosen_by_query(client: httpx.Client) -> None:
     dense = client.post("/predict?model=dense&version=1", **FORMS["raw"]).json()
     assert dense["model_name"] == "dense"
     assert dense["probabilities"] != client.post("/predict", **FORMS["raw"]).json()["probabilities"]
 
 
-def test_a_receipt_shows_what_the_network_saw(client: TestClient) -> None:
+def test_a_receipt_shows_what_the_network_saw(client: httpx.Client) -> None:
     receipt = client.post("/predict?receipt=true&preprocess=none", **FORMS["pixels"]).json()["receipt"]
     assert receipt["pixels"] == IMAGE.tolist()
     assert isinstance(receipt["steps"], list)
     assert isinstance(receipt["warnings"], list)
 
 
-def test_a_large_photo_is_read_like_its_small_original(client: TestClient) -> None:
+def test_a_large_photo_is_read_like_its_small_original(client: httpx.Client) -> None:
     large = 255 - np.kron(IMAGE, np.ones((20, 20), np.uint8))
     answer = client.post("/predict?receipt=true", content=png(large), headers={"content-type": "image/png"})
     assert "inverted" in answer.json()["receipt"]["steps"]
 
 
-def test_timings_travel_with_the_answer(client: TestClient) -> None:
+def test_timings_travel_with_the_answer(client: httpx.Client) -> None:
     for route, body in (("/predict", FORMS["raw"]), ("/confidence", FORMS["raw"]), ("/predict/batch", batch_of(2))):
         timings = client.post(route, **body).headers["server-timing"]
         assert [part.split(";dur=")[0].strip() for part in timings.split(",")] == ["decode", "queue", "infer"]
@@ -81,7 +81,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize("form", BATCHES)
-def test_a_batch_answers_in_the_order_of_its_images(client: TestClient, form: str) -> None:
+def test_a_batch_answers_in_the_order_of_its_images(client: httpx.Client, form: str) -> None:
     body = client.post("/predict/batch", **BATCHES[form]).json()
     assert (body["succeeded"], body["failed"]) == (3, 0)
     assert [item["index"] for item in body["predictions"]] == [0, 1, 2]
@@ -94,14 +94,14 @@ def test_a_batch_answers_in_the_order_of_its_images(client: TestClient, form: st
 
 
 @pytest.mark.parametrize("count", [1, 31, 32, 33, 100, 256])
-def test_a_batch_may_be_larger_than_a_micro_batch(client: TestClient, count: int) -> None:
+def test_a_batch_may_be_larger_than_a_micro_batch(client: httpx.Client, count: int) -> None:
     body = client.post("/predict/batch", **batch_of(count)).json()
     assert body["succeeded"] == count
     last = client.post("/predict", json={"pixels": strokes(count - 1).tolist()}).json()
     assert body["predictions"][-1]["probabilities"] == pytest.approx(last["probabilities"], abs=1e-6)
 
 
-def test_one_bad_image_fails_alone(client: TestClient) -> None:
+def test_one_bad_image_fails_alone(client: httpx.Client) -> None:
     files = [("files", ("a.png", FILE)), ("files", ("b.txt", b"hello")), ("files", ("c.png", FILE))]
     body = client.post("/predict/batch", files=files).json()
     good, bad, also_good = body["predictions"]
@@ -111,7 +111,7 @@ def test_one_bad_image_fails_alone(client: TestClient) -> None:
     assert set(bad) == {"index", "filename", "error"}
 
 
-def test_bad_items_of_a_json_batch_fail_alone(client: TestClient) -> None:
+def test_bad_items_of_a_json_batch_fail_alone(client: httpx.Client) -> None:
     body = client.post("/predict/batch", json={"images": ["%%%", BASE64, 7, ""]}).json()
     assert [item.get("error", {}).get("code") for item in body["predictions"]] == [
         "invalid_image", None, "validation_error", "invalid_image",
@@ -122,18 +122,18 @@ def test_bad_items_of_a_json_batch_fail_alone(client: TestClient) -> None:
     ]  # fmt: skip
 
 
-def test_a_batch_of_nothing_but_bad_images_is_still_an_answer(client: TestClient) -> None:
+def test_a_batch_of_nothing_but_bad_images_is_still_an_answer(client: httpx.Client) -> None:
     answer = client.post("/predict/batch", files=[("files", ("a", b"x")), ("files", ("b", b"y"))])
     assert answer.status_code == 200
     assert (answer.json()["succeeded"], answer.json()["failed"]) == (0, 2)
 
 
-def test_batch_items_may_carry_receipts(client: TestClient) -> None:
+def test_batch_items_may_carry_receipts(client: httpx.Client) -> None:
     body = client.post("/predict/batch?receipt=true", **batch_of(2)).json()
     assert all(len(item["receipt"]["pixels"]) == 28 for item in body["predictions"])
 
 
-def test_confidence_compares_every_model(client: TestClient) -> None:
+def test_confidence_compares_every_model(client: httpx.Client) -> None:
     body = client.post("/confidence", **FORMS["raw"]).json()
     ranked = body["ranking"]
     assert [place["probability"] for place in ranked] == sorted(body["probabilities"], reverse=True)
@@ -147,12 +147,12 @@ def test_confidence_compares_every_model(client: TestClient) -> None:
     assert body["agreement"] == (len(digits) == 1)
 
 
-def test_confidence_leads_with_the_model_that_was_asked(client: TestClient) -> None:
+def test_confidence_leads_with_the_model_that_was_asked(client: httpx.Client) -> None:
     body = client.post("/confidence?model=dense", **FORMS["raw"]).json()
     assert body["probabilities"] == body["models"]["dense"]["probabilities"]
 
 
-def test_the_answers_are_what_openapi_says(client: TestClient) -> None:
+def test_the_answers_are_what_openapi_says(client: httpx.Client) -> None:
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     answers = {
         "PredictAnswer": client.post("/predict?receipt=true", **FORMS["raw"]),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import png, strokes
 from networks import write_linear_model
@@ -13,7 +14,7 @@ from service.app import create_app
 from service.settings import Settings
 
 
-def test_models_tell_what_is_loaded_and_where_it_runs(client: TestClient) -> None:
+def test_models_tell_what_is_loaded_and_where_it_runs(client: httpx.Client) -> None:
     models = client.get("/models").json()["models"]
     assert [model["name"] for model in models] == ["cnn", "dense"]
     (version,) = models[0]["versions"]
@@ -35,13 +36,13 @@ def test_versions_are_listed_newest_first_and_the_newest_answers(
         assert client.post("/predict?version=2", json=body).json()["model_version"] == "2"
 
 
-def test_probes(client: TestClient) -> None:
-    assert client.get("/health/live").json() == {"live": True}
-    assert client.get("/health/ready").json() == {"ready": True, "models": {"cnn": True, "dense": True}}
-    assert client.head("/health/ready").status_code == 200
-    client.app.draining = True
-    assert client.get("/health/ready").status_code == 503
-    assert client.get("/health/live").status_code == 200
+def test_probes(in_process: TestClient) -> None:
+    assert in_process.get("/health/live").json() == {"live": True}
+    assert in_process.get("/health/ready").json() == {"ready": True, "models": {"cnn": True, "dense": True}}
+    assert in_process.head("/health/ready").status_code == 200
+    in_process.app.draining = True
+    assert in_process.get("/health/ready").status_code == 503
+    assert in_process.get("/health/live").status_code == 200
 
 
 def test_a_broken_version_is_told_and_the_others_answer(tmp_path: Path, settings: Callable[..., Settings]) -> None:
@@ -63,21 +64,21 @@ def test_a_broken_version_is_told_and_the_others_answer(tmp_path: Path, settings
 
 
 @pytest.mark.parametrize("given", ["abc-123", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"])
-def test_a_sane_request_id_comes_back(client: TestClient, given: str) -> None:
+def test_a_sane_request_id_comes_back(client: httpx.Client, given: str) -> None:
     for answer in (client.get("/models", headers={"x-request-id": given}),
                    client.post("/predict", headers={"x-request-id": given})):  # fmt: skip
         assert answer.headers["x-request-id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 200, "a;b", "é"])
-def test_any_other_request_id_is_replaced(client: TestClient, given: str) -> None:
+def test_any_other_request_id_is_replaced(client: httpx.Client, given: str) -> None:
     answers = [client.get("/nowhere", headers={"x-request-id": given.encode()}) for _ in range(2)]
     ids = {answer.headers["x-request-id"] for answer in answers}
     assert len(ids) == 2
     assert given not in ids
 
 
-def test_openapi_names_every_body_form_and_error(client: TestClient) -> None:
+def test_openapi_names_every_body_form_and_error(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     for path in ("/predict", "/confidence"):
@@ -95,7 +96,7 @@ def test_openapi_names_every_body_form_and_error(client: TestClient) -> None:
     assert all(f"`{code}`" in told for code in STATUS_OF_CODE if code not in ("not_found", "method_not_allowed"))
 
 
-def test_every_reference_in_openapi_leads_somewhere(client: TestClient) -> None:
+def test_every_reference_in_openapi_leads_somewhere(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     names = set(document["components"]["schemas"])
 
@@ -108,7 +109,7 @@ def test_every_reference_in_openapi_leads_somewhere(client: TestClient) -> None:
     assert references(document) <= names
 
 
-def test_the_documentation_page_needs_no_address_outside(client: TestClient) -> None:
+def test_the_documentation_page_needs_no_address_outside(client: httpx.Client) -> None:
     assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
     page = client.get("/docs").text
     assert "http" not in page.replace("http-equiv", "")
@@ -116,11 +117,11 @@ def test_the_documentation_page_needs_no_address_outside(client: TestClient) -> 
     assert client.get("/docs/other.js").status_code == 404
 
 
-def test_hot_routes_answer_the_same_behind_the_framework(client: TestClient) -> None:
+def test_hot_routes_answer_the_same_behind_the_framework(in_process: TestClient) -> None:
     file = png(strokes())
-    direct = client.post("/predict", content=file, headers={"content-type": "image/png"})
-    client.app.edge._hot = {}
-    framework = client.post("/predict", content=file, headers={"content-type": "image/png"})
+    direct = in_process.post("/predict", content=file, headers={"content-type": "image/png"})
+    in_process.app.edge.hot = {}
+    framework = in_process.post("/predict", content=file, headers={"content-type": "image/png"})
     assert framework.json() == direct.json()
     assert set(framework.headers) == set(direct.headers)
-    assert client.post("/predict", content=b"", headers={"content-type": "image/png"}).status_code == 400
+    assert in_process.post("/predict", content=b"", headers={"content-type": "image/png"}).status_code == 400

@@ -224,7 +224,7 @@ def test_closing_answers_who_is_in_and_refuses_who_comes() -> None:
 
 
 def test_cancelling_the_run_fails_every_waiter_of_it() -> None:
-    async def story(batcher: MicroBatcher, network: Network) -> None:
+    async def story(batcher: MicroBatcher, _network: Network) -> None:
         with ThreadPoolExecutor(1) as executor:
             held = threading.Event()
             executor.submit(held.wait)  # so that our run has not begun when it is cancelled

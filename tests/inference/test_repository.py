@@ -13,9 +13,7 @@ from service.inference.repository import Repository, scan
 
 
 def repository(root: Path, **changes: Any) -> Repository:
-    return Repository(
-        root, **{"device": "cpu", "threads": 1, "default_model": "cnn", "required": (), **changes}
-    )
+    return Repository(root, **{"device": "cpu", "threads": 1, "default_model": "cnn", "required": (), **changes})
 
 
 def test_only_whole_numbers_with_a_network_are_versions(tmp_path: Path) -> None:

@@ -38,7 +38,11 @@ def test_predict_reads_files_and_tells_the_bad_ones(tmp_path: Path, models: Path
 def test_models_lists_the_repository(models: Path) -> None:
     done = digits("models", models=models)
     assert done.returncode == 0
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["MODEL", "VERSION"], ["cnn", "1"], ["dense", "1"]]
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        ["MODEL", "VERSION"],
+        ["cnn", "1"],
+        ["dense", "1"],
+    ]
 
 
 @pytest.mark.parametrize(

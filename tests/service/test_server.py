@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,12 +18,6 @@ from live import Live, serving
 PNG = {"content-type": "image/png"}
 
 
-@pytest.fixture(scope="module")
-def live(models: Path) -> Iterator[Live]:
-    with serving(models) as running:
-        yield running
-
-
 def connect(live: Live) -> socket.socket:
     parts = urlsplit(live.url)
     return socket.create_connection((parts.hostname, parts.port), timeout=30)
@@ -32,9 +25,38 @@ def connect(live: Live) -> socket.socket:
 
 def test_it_greets_with_its_address_and_a_line_to_try(live: Live) -> None:
     assert "cnn, dense" in live.greeting
-    assert f"curl -F file=@" in live.greeting
+    assert "curl -F file=@" in live.greeting
     file = Path(live.greeting.split("file=@")[1].split()[0])
     assert httpx.post(f"{live.url}/predict", content=file.read_bytes(), headers=PNG).status_code == 200
+
+
+def test_unusual_requests_take_the_long_way_to_the_same_answer(live: Live) -> None:
+    body = png(strokes())
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"
+    short = head + b"content-length: %d\r\n\r\n" % len(body) + body
+    unusual = [
+        head + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(body) + body,
+        head + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n",
+        head + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body,
+        short.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        short.replace(b"/predict", b"http://x/predict"),
+    ]
+    with connect(live) as link:
+        link.sendall(short)
+        expected = answer_body(link)
+    for request in unusual:
+        with connect(live) as link:
+            link.sendall(request)
+            assert answer_body(link) == expected
+
+
+def answer_body(link: socket.socket) -> bytes:
+    """The body of the one 200 that comes."""
+    received = b""
+    while not received.endswith(b"}"):
+        received += link.recv(65536)
+    assert b"HTTP/1.1 200" in received
+    return received.rpartition(b"\r\n\r\n")[2]
 
 
 def test_callers_at_the_same_time_get_their_own_answers(live: Live) -> None:
@@ -57,7 +79,8 @@ def test_callers_at_the_same_time_get_their_own_answers(live: Live) -> None:
 def test_pipelined_requests_are_answered_in_order(live: Live) -> None:
     bodies = [png(strokes(seed)) for seed in range(8)]
     requests = b"".join(
-        b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\nx-request-id: id-%d\r\ncontent-length: %d\r\n\r\n"
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"
+        b"x-request-id: id-%d\r\ncontent-length: %d\r\n\r\n"
         % (number, len(body)) + body
         for number, body in enumerate(bodies)
     )  # fmt: skip
@@ -72,7 +95,9 @@ def test_pipelined_requests_are_answered_in_order(live: Live) -> None:
 
 def test_a_body_over_the_limit_is_refused_before_it_is_whole(live: Live) -> None:
     with connect(live) as link:
-        link.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ntransfer-encoding: chunked\r\n\r\n")
+        link.sendall(
+            b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
         block = b"10000\r\n" + b"x" * 65536 + b"\r\n"
         link.settimeout(0.0)
         answer = b""
