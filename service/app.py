@@ -42,6 +42,7 @@ class DigitService(FastAPI):
 
     edge: Edge
     repository: Repository
+    settings: Settings
     draining: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,6 +82,7 @@ def create_app(settings: Settings | None = None) -> DigitService:
         exception_handlers={ServiceError: _on_error, HTTPException: _on_http_error, Exception: _on_error},
     )
     app.repository = repository
+    app.settings = settings
     routes = DigitRoutes(repository, settings, workers)
     hot = _hot_routes(app, routes, settings.max_batch_images)
     app.include_router(model_routes(repository, settings.default_model))

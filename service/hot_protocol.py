@@ -1,7 +1,8 @@
 """Uvicorn's protocol with a short cut: small requests to the hot routes are answered without ASGI in between.
 
 Everything else, and all that is unusual about a request, takes uvicorn's own way. Order under pipelining is uvicorn's,
-too: to it a short-cut request is a cycle like any other.
+too: to it a short-cut request is a cycle like any other. Bounds that uvicorn has not: the size of a request's head, and
+how slowly a request may arrive.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.api.reply import Handler, Inbound, Reply
 
+HEAD_BYTES = 65_536
+SLOWEST_BYTES_PER_S = 1024
 SHORT_CUT_BYTES = 65_536  # larger bodies are streamed, with their limits, by uvicorn and `bodies.receive`
 
 
@@ -47,8 +50,33 @@ class HotProtocol(HttpToolsProtocol):
 
     _short: _Cycle | None = None  # the request that is being received, if it takes the short cut
     _task: asyncio.Task[None] | None = None  # the short-cut request that is being answered
+    _reading = True  # a request, or the first one, is awaited and not whole
+    _in_head = False
+    _head_bytes = 0
+    _arrived = 0  # bytes since the last look at the pace
+    _pace: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch_pace()
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived += len(data)
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(431)
+        if self._reading and self._pace is None:
+            self._watch_pace()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._reading = self._in_head = True
+        self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._short = self._short_cut()
         if self._short is None:
             super().on_headers_complete()
@@ -62,6 +90,7 @@ class HotProtocol(HttpToolsProtocol):
             self._short.body += body
 
     def on_message_complete(self) -> None:
+        self._reading = False
         if self._short is None:
             super().on_message_complete()
             return
@@ -73,7 +102,28 @@ class HotProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._task is not None:
             self._task.cancel()  # nobody is left to read the answer: its place in the queue is free again
+        if self._pace is not None:
+            self._pace.cancel()
         super().connection_lost(exc)
+
+    def _watch_pace(self) -> None:
+        self._arrived = 0
+        self._pace = self.loop.call_later(self.app.settings.request_timeout_s, self._check_pace)
+
+    def _check_pace(self) -> None:
+        self._pace = None
+        if not self._reading or self.transport.is_closing():
+            return
+        if self._arrived < SLOWEST_BYTES_PER_S * self.app.settings.request_timeout_s:
+            self._refuse(408)
+        else:
+            self._watch_pace()
+
+    def _refuse(self, status: int) -> None:
+        """Hang up on a sender; in words, where no other answer can be under way."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
 
     def _short_cut(self) -> _Cycle | None:
         parser = self.parser

@@ -63,7 +63,10 @@ class Settings(BaseSettings):
     )
     max_batch_images: int = Field(256, ge=1, description="Most images in one `/predict/batch` request.")
     request_timeout_s: float = Field(
-        30.0, gt=0, description="A request that waited longer for its turn is refused with 504."
+        30.0,
+        gt=0,
+        description="A request that waited longer for its turn is refused with 504; a connection on which a request "
+        "comes slower than 1 KiB/s for that long is closed.",
     )
     api_key: SecretStr | None = Field(
         None,

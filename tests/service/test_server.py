@@ -1,5 +1,6 @@
 """A real service in its own process: clients, limits while streaming, signals."""
 
+import contextlib
 import json
 import os
 import signal
@@ -122,6 +123,25 @@ def test_clients_that_hang_up_harm_nobody(live: Live) -> None:
             with connect(live) as link:
                 link.sendall(sent)
     assert httpx.post(f"{live.url}/predict", content=body, headers=PNG).status_code == 200
+
+
+def test_a_head_without_an_end_is_refused(live: Live) -> None:
+    with connect(live) as link, contextlib.suppress(ConnectionError):
+        link.sendall(b"POST /predict HTTP/1.1\r\n")
+        for number in range(20_000):
+            link.sendall(b"x-%d: %s\r\n" % (number, b"y" * 100))
+        pytest.fail("two megabytes of headers were taken")
+    assert httpx.get(f"{live.url}/health/live").status_code == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /pre", b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"])
+def test_who_sends_too_slowly_is_cut_off(models: Path, sent: bytes) -> None:
+    with serving(models, DIGITS_REQUEST_TIMEOUT_S="0.2") as running, connect(running) as link:
+        link.sendall(sent)
+        assert link.recv(65536) in (b"", ANSWER_408)
+
+
+ANSWER_408 = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 def test_probes_answer_while_large_pictures_are_read(live: Live) -> None:
