@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from service.api.multipart import Form, Part, boundary_of, lone_part
+from service.api.multipart import Form, Part, boundary_of, plain_parts
 from service.api.reply import Inbound
 from service.errors import InvalidImage, InvalidValue, MalformedRequest, ServiceError, TooLarge, UnsupportedMediaType
 from service.imaging.grey import GreyImage
@@ -66,8 +66,9 @@ async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: i
     if not message.get("more_body", False):  # the usual case: the whole body came at once, and needs no copy
         if kind != "form":
             return Body(kind, [], first, len(first))
-        if (part := lone_part(first, boundary)) is not None:
-            return Body(kind, [part], b"", len(first))
+        parts = plain_parts(first, boundary)
+        if parts is not None and len(parts) <= max_files:
+            return Body(kind, parts, b"", len(first))
     form = Form(boundary, wanted, max_files) if kind == "form" else None
     content = bytearray()
     received = 0

@@ -25,14 +25,16 @@ from service.api.schemas import (
     encode,
 )
 from service.errors import InvalidValue, ServiceError
-from service.imaging.decode import Picture, decode, from_pixels
+from service.imaging.decode import PNG_SIGNATURE, Picture, decode, from_pixels
+from service.imaging.grey import GreyImage
 from service.imaging.normalise import Normalised, exact, normalise
 from service.inference.predictor import Prediction, Predictions, entropy, predict, ranking
 from service.inference.repository import ModelVersion, Repository
 from service.settings import Settings
 
-# Bodies up to this size are read on the event loop, where a hop to a thread costs more than the work (docs/log.md).
+# Up to these sizes a picture is read on the event loop, where a hop to a thread costs more than the work (docs/log.md).
 INLINE_BYTES = 4096
+INLINE_PIXELS = 64 * 64
 T = TypeVar("T")
 
 
@@ -59,9 +61,8 @@ class DigitRoutes:
         limits = self._settings
         body = await self._receive(request, "files")
         started = time.perf_counter()
-        pictures, images = await self._off_loop(
-            body,
-            lambda: _read_all(bodies.many_pictures(body, limits.max_batch_images), asked, limits.max_image_pixels),
+        pictures, images = await self._in_thread(
+            lambda: _read_all(bodies.many_pictures(body, limits.max_batch_images), asked, limits.max_image_pixels)
         )
         decode_s = time.perf_counter() - started
         good = [image.pixels for image in images if isinstance(image, Normalised)]
@@ -92,9 +93,16 @@ class DigitRoutes:
     async def _one_image(self, request: Inbound, asked: _Asked) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""
         body = await self._receive(request, "file")
-        max_pixels = self._settings.max_image_pixels
+        most = self._settings.max_image_pixels
         started = time.perf_counter()
-        image = await self._off_loop(body, lambda: _read(bodies.one_picture(body), asked, max_pixels))
+        if body.size > INLINE_BYTES:
+            image = await self._in_thread(lambda: _read(bodies.one_picture(body), asked, most))
+        else:
+            picture = bodies.one_picture(body)
+            if _is_light(picture.content):
+                image = _read(picture, asked, most)
+            else:
+                image = await self._in_thread(lambda: _read(picture, asked, most))
         return image, time.perf_counter() - started
 
     async def _receive(self, request: Inbound, wanted: str) -> Body:
@@ -103,10 +111,16 @@ class DigitRoutes:
             request, wanted=wanted, max_bytes=limits.max_body_bytes, max_files=limits.max_batch_images
         )
 
-    async def _off_loop(self, body: Body, work: Callable[[], T]) -> T:
-        if body.size <= INLINE_BYTES:
-            return work()
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _is_light(content: bytes | bytearray | GreyImage | ServiceError) -> bool:
+    """Whether reading it holds the event loop for well under a millisecond: few bytes may be a picture of millions."""
+    if not isinstance(content, (bytes, bytearray)):
+        return True
+    width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    return content[:8] == PNG_SIGNATURE and width * height <= INLINE_PIXELS
 
 
 class _Asked:
