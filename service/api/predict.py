@@ -154,7 +154,7 @@ def _read(picture: Submitted, asked: _Asked, max_pixels: int) -> Normalised:
         return asked.prepare(decode(content, max_pixels=max_pixels, reduce=asked.preprocess == "auto"))
     if isinstance(content, ServiceError):
         raise content
-    return asked.prepare(from_pixels(content))
+    return asked.prepare(from_pixels(content, max_pixels=max_pixels))
 
 
 def _read_all(

@@ -1,0 +1,112 @@
+"""A grey picture -> its ground (paper, board, canvas) and the ink on it. Finds the polarity; nothing is cut here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from service.imaging.grey import GreyImage
+
+Plane = npt.NDArray[np.float32]  # (height, width)
+Histogram = npt.NDArray[np.float64]  # (256,): the share of the pixels at each grey level
+InkMap = npt.NDArray[np.float32]  # (height, width): 0 bare ground, 1 as far from it as a grey value can be
+
+COARSE_SIDE = 64  # px: light and shadow are followed on a picture this large
+SMALL_SIDE = 64  # px: a picture this small is a drawing or a crop, and has no shadows
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the picture would be without ink: `surface` float32 on a coarse grid; `dark` tells ink darker than that."""
+
+    surface: Plane
+    dark: bool
+    even: bool
+
+    def ink(self, pixels: GreyImage, box: tuple[float, float, float, float] | None = None) -> InkMap:
+        """Ink on `pixels`, which show the part `box` (left, top, right, bottom; shares of the frame) of the picture."""
+        height, width = pixels.shape
+        rows, columns = self.surface.shape
+        left, top, right, bottom = box or (0, 0, 1, 1)
+        part = (left * columns, top * rows, right * columns, bottom * rows)
+        image = Image.fromarray(self.surface).resize((width, height), Image.Resampling.BILINEAR, part)
+        surface: Plane = np.asarray(image)
+        values = pixels.astype(np.float32)
+        # Ink on paper swallows a share of the light; chalk and screens add to it.
+        if self.dark:
+            return ((surface - values) / np.maximum(surface, 24)).astype(np.float32, copy=False)
+        return (values - surface) / np.float32(255)
+
+
+def even_ground(pixels: GreyImage) -> Ground | None:
+    """One grey level for the whole ground, where the picture is small or plainly made of two levels; else None."""
+    counts = histogram(pixels)
+    low, high = two_means(counts)
+    middle = (low + high) / 2
+    # Ink is the minority, above all along the frame.
+    band = max(1, round(0.06 * min(pixels.shape)))
+    ring = (pixels[:band], pixels[-band:], pixels[:, :band], pixels[:, -band:])
+    ring_share = float(np.mean([(side < middle).mean() for side in ring]))
+    share = float((pixels < middle).mean())
+    dark = 0.4 * share + 0.6 * ring_share < 0.5
+    level = _peak(counts, high if dark else low, middle)
+    near = np.abs(np.arange(256) - level) <= 1 + 0.04 * (high - low)
+    side = np.arange(256) > middle if dark else np.arange(256) <= middle
+    even = float((counts * (near & side)).sum()) > 0.85 * float((counts * side).sum())
+    # A shadow is no ink: it leaves more light, and covers more of the frame's edge.
+    bold = min(share, 1 - share) > 0.04 and low < 0.55 * high and abs(ring_share - 0.5) > 0.15
+    if max(pixels.shape) > SMALL_SIDE and not counts.max() > 0.4 and not (even and bold):
+        return None
+    return Ground(np.full((1, 1), level, np.float32), dark=dark, even=True)
+
+
+def uneven_ground(pixels: GreyImage, window: float) -> Ground:
+    """The ground followed through light and shadow by a local median; `window` is a share of the shorter side."""
+    coarse = shrunk(pixels, COARSE_SIDE)
+    surface = _local_median(coarse, max(3, round(window * min(coarse.shape))))
+    residual = coarse - surface
+    margin = 4 * float(np.median(np.abs(residual)))
+    dark = float(np.maximum(-residual - margin, 0).sum()) >= float(np.maximum(residual - margin, 0).sum())
+    return Ground(surface, dark=dark, even=False)
+
+
+def shrunk(pixels: GreyImage, side: int) -> Plane:
+    """`pixels` averaged down until the longer side is `side`, in fractions of a grey level."""
+    image = Image.fromarray(pixels).convert("F")
+    scale = min(1.0, side / max(image.size))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return np.asarray(image.resize(size, Image.Resampling.BOX))
+
+
+def _local_median(values: Plane, size: int) -> Plane:
+    """Median over size x size windows, edges repeated: strokes are in the minority, and shadows keep their edge."""
+    padded = np.pad(values, ((size // 2, size - 1 - size // 2),) * 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
+    step = max(1, size // 8)
+    return np.median(windows[:, :, ::step, ::step], axis=(2, 3)).astype(np.float32)
+
+
+def histogram(pixels: GreyImage) -> Histogram:
+    return np.bincount(pixels.ravel(), minlength=256) / pixels.size
+
+
+def two_means(counts: Histogram) -> tuple[float, float]:
+    """The means of the two classes that Otsu's threshold parts (Otsu 1979)."""
+    levels = np.arange(256, dtype=np.float32)
+    share = np.cumsum(counts)
+    moment = np.cumsum(counts * levels)
+    total = moment[-1]
+    spread = (total * share - moment) ** 2 / np.maximum(share * (1 - share), 1e-9)
+    spread[(share <= 0) | (share >= 1)] = 0
+    at = int(spread.argmax())
+    return float(moment[at] / max(share[at], 1e-9)), float((total - moment[at]) / max(1 - share[at], 1e-9))
+
+
+def _peak(counts: Histogram, mean: float, middle: float) -> float:
+    """The commonest level on the ground's side of `middle`: antialiased strokes pull the mean towards the ink."""
+    side = np.arange(256) > middle if mean > middle else np.arange(256) < middle
+    smooth = np.convolve(counts * side, np.ones(5, np.float32), "same")
+    return float(smooth.argmax()) if smooth.any() else mean

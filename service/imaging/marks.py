@@ -1,0 +1,119 @@
+"""Which ink is the digit: noise, dust and page edges are told from strokes; broken strokes are kept together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mahotas
+import numpy as np
+import numpy.typing as npt
+
+from service.imaging.background import SMALL_SIDE, InkMap
+from service.imaging.rules import Mask, without_rules
+
+Labels = npt.NDArray[np.int32]  # (height, width): 0 no mark, else its number
+
+EIGHT = np.ones((3, 3), bool)
+FAINTEST = 0.03  # of the range: less ink than this cannot be told from a canvas' own rounding
+NOISES = 4.5  # standard deviations of bare paper that a stroke must stand out by
+FAINT = 0.3  # of the ink's level: where a fine pen skips, and more than most ruled lines have
+SPECK = 0.03  # of the main mark's area: smaller ones are dust
+NEAR = 0.2  # of the digit's longer side: a stroke that far away still belongs to it
+RIVAL = 0.25  # of the main mark's area: a mark that large elsewhere may be a second digit
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The digit's `mask` (height, width), the `level` of its ink, and what is odd about it."""
+
+    mask: Mask
+    level: float
+    steps: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def find_digit(ink: InkMap, faintest: float = FAINTEST) -> Mark | None:
+    """The strokes of one digit in `ink`, or None where there are none."""
+    noise = _noise(ink)
+    if noise > 0.002:
+        ink = _smoothed(ink)
+        noise = _noise(ink)
+    floor = max(NOISES * noise, faintest)
+    steps: list[str] = []
+    strokes = ink > floor
+    if max(ink.shape) > SMALL_SIDE:  # smaller ones are crops, in which only the digit can be so long
+        strokes, framed = _without_frame(strokes)
+        strokes, ruled = without_rules(strokes)
+        steps += ["page_edge_removed"] * framed + ["lines_removed"] * ruled
+    strong = ink[strokes]
+    if strong.size == 0:
+        return None
+    level = float(np.percentile(strong, 90))
+    labels, _ = mahotas.label(strokes & (ink > max(floor, FAINT * level)), EIGHT)
+    chosen, warnings = _grouped(labels)
+    mask = chosen[labels]
+    return Mark(mask, float(np.percentile(ink[mask], 75)), tuple(steps), tuple(warnings))
+
+
+def _noise(ink: InkMap) -> float:
+    """Standard deviation over bare paper, told from what is less than no ink: strokes cannot raise it."""
+    sample = ink[:: max(1, ink.shape[0] // 160), :: max(1, ink.shape[1] // 160)]
+    below = sample[sample < 0]
+    return 1.4826 * float(-np.median(below)) if below.size > sample.size // 20 else 0.0
+
+
+def _smoothed(ink: InkMap) -> InkMap:
+    """3 x 3 binomial mean."""
+    padded: InkMap = np.pad(ink, 1, mode="edge")
+    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    smooth: InkMap = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / np.float32(16)
+    return smooth
+
+
+def _without_frame(mask: Mask) -> tuple[Mask, bool]:
+    """Drop marks that hold a corner of the frame (desk, page edge, shadow), where something else is left."""
+    labels, count = mahotas.label(mask, EIGHT)
+    if count < 2:
+        return mask, False
+    sizes = mahotas.labeled.labeled_size(labels)
+    height, width = mask.shape
+    edge = max(1, min(mask.shape) // 100)
+    frame = np.zeros(count + 1, bool)
+    for corner in (labels[:edge, :edge], labels[:edge, -edge:], labels[-edge:, :edge], labels[-edge:, -edge:]):
+        frame[np.unique(corner)] = True
+    for side, length in ((labels[0], width), (labels[-1], width), (labels[:, 0], height), (labels[:, -1], height)):
+        frame |= np.bincount(side, minlength=count + 1) > 0.3 * length
+    frame[0] = False
+    boxes = mahotas.labeled.bbox(labels)
+    inner = ~frame
+    inner[0] = False
+    tall = (boxes[:, 1] - boxes[:, 0]) > 0.08 * height
+    if not frame.any() or not (inner & tall & (sizes > 0.0004 * mask.size)).any():
+        return mask, False
+    return mask & ~frame[labels], True
+
+
+def _grouped(labels: Labels) -> tuple[npt.NDArray[np.bool_], list[str]]:
+    """Which labels make up the digit: the weightiest mark, and those near enough and large enough to be its strokes."""
+    sizes = mahotas.labeled.labeled_size(labels).astype(float)
+    boxes = mahotas.labeled.bbox(labels).astype(float)  # top, bottom, left, right
+    height, width = labels.shape
+    offset = np.hypot((boxes[:, 0] + boxes[:, 1]) / 2 / height - 0.5, (boxes[:, 2] + boxes[:, 3]) / 2 / width - 0.5)
+    extent = np.maximum(boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2])
+    sizes[0] = 0
+    main = int((np.sqrt(sizes * extent) * (1.3 - offset)).argmax())
+    chosen = np.arange(len(sizes)) == main
+    while True:
+        top, left = boxes[chosen, 0].min(), boxes[chosen, 2].min()
+        bottom, right = boxes[chosen, 1].max(), boxes[chosen, 3].max()
+        down = np.maximum(0, np.maximum(boxes[:, 0] - bottom, top - boxes[:, 1]))
+        across = np.maximum(0, np.maximum(boxes[:, 2] - right, left - boxes[:, 3]))
+        near = np.hypot(down, across) < NEAR * max(bottom - top, right - left)
+        grown = chosen | (near & (sizes >= SPECK * sizes[main]))
+        if (grown == chosen).all():
+            break
+        chosen = grown
+    warnings = ["several_marks"] if (sizes[~chosen] > RIVAL * sizes[main]).any() else []
+    if top <= 0 or left <= 0 or bottom >= height or right >= width:
+        warnings.append("touches_border")
+    return chosen, warnings

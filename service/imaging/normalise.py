@@ -1,0 +1,159 @@
+"""One grey picture -> 28 x 28 in MNIST's convention: light ink on black, 20 x 20 box, centre of mass in the middle.
+
+Never fails on a picture: a blank one gives zeros and a warning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import mahotas
+import numpy as np
+from PIL import Image
+
+from service.errors import InvalidImage
+from service.imaging.background import SMALL_SIDE, Ground, InkMap, even_ground, uneven_ground
+from service.imaging.decode import Picture
+from service.imaging.fit import BOX, CENTRE, FINE, SIDE, fit, stroke_width
+from service.imaging.grey import GreyImage
+from service.imaging.marks import EIGHT, FAINTEST, Mark, find_digit
+from service.imaging.page import Box, find_page
+
+WINDOWS = (0.16, 0.45)  # of the shorter side: how closely light and shadow are followed
+AGREED = 0.1  # of the ground's brightness: nothing but shadow or thick strokes parts the two windows by more
+VIEW_SIDE = 320  # px: the digit is looked for on a picture this large; its strokes are then cut from the larger one
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """`pixels` uint8 (28, 28), light ink on black; what was done to them; what may make the answer doubtful."""
+
+    pixels: GreyImage
+    steps: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def exact(picture: Picture) -> Normalised:
+    """`preprocess=none`: 28 x 28 as it comes. Raises `InvalidImage` for any other size."""
+    if picture.pixels.shape != (SIDE, SIDE):
+        height, width = picture.pixels.shape
+        raise InvalidImage(
+            f"preprocess=none expects 28 x 28 pixels; got {picture.width or width} x {picture.height or height}. "
+            "Send 28 x 28, light ink on black, or leave preprocess at auto."
+        )
+    return Normalised(picture.pixels, picture.steps)
+
+
+def normalise(picture: Picture) -> Normalised:
+    """`preprocess=auto`: any picture of one digit."""
+    pixels = picture.pixels
+    if pixels.shape == (SIDE, SIDE):
+        for candidate, step in ((pixels, ()), (255 - pixels, ("inverted",))):
+            if (placed := _as_mnist(candidate)) is not None:
+                return Normalised(placed[0], (*picture.steps, *step, placed[1]))
+    steps = list(picture.steps)
+    view = _view(pixels)
+    found = None
+    if max(view.shape) > SMALL_SIDE and (page := find_page(view)) is not None:
+        inner = _cut(pixels, page)
+        if (found := _found(_view(inner)))[1] is not None:
+            pixels = inner
+            steps.append("page_found")
+    ground, mark = found if found is not None and found[1] is not None else _found(view)
+    steps += [*(["inverted"] if ground.dark else []), *([] if ground.even else ["light_flattened"])]
+    if mark is None:
+        return Normalised(np.zeros((SIDE, SIDE), np.uint8), tuple(steps), ("blank",))
+    steps += [*mark.steps, "cropped", "centred"]
+    warnings = (*mark.warnings, *(["low_contrast"] if mark.level < 0.15 else []))
+    return Normalised(fit(_strokes(pixels, ground, mark)), tuple(steps), warnings)
+
+
+def _cut(pixels: GreyImage, box: Box) -> GreyImage:
+    height, width = pixels.shape
+    left, top, right, bottom = box
+    return pixels[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
+
+
+def _found(view: GreyImage) -> tuple[Ground, Mark | None]:
+    """Ground and digit. Uneven light is followed closely, unless that would take the middle of thick strokes for it."""
+    if (ground := even_ground(view)) is not None:
+        ink = ground.ink(view)
+        return ground, find_digit(ink, max(FAINTEST, 0.12 * float(np.percentile(ink, 99.5))))
+    close, wide = (uneven_ground(view, window) for window in WINDOWS)
+    close = replace(close, dark=wide.dark)  # in a small window thick strokes outweigh the paper
+    mark = find_digit(close.ink(view))
+    apart = float(np.percentile(np.abs(close.surface - wide.surface), 99))
+    if apart < AGREED * max(64.0, float(wide.surface.mean())):
+        return close, mark
+    bold = find_digit(wide.ink(view))
+    if bold is not None and (mark is None or _bolder(bold, mark)):
+        return wide, bold
+    return close, mark
+
+
+def _bolder(bold: Mark, mark: Mark) -> bool:
+    """Whether `mark` is what was left of the thick strokes of `bold`, and `bold` no shadow from the frame's edge."""
+    thick = stroke_width(bold.mask) > 0.3 * WINDOWS[0] * min(bold.mask.shape)
+    inside = (mark.mask & bold.mask).sum() > 0.6 * mark.mask.sum()
+    return bool(thick and inside and "touches_border" not in bold.warnings)
+
+
+def _as_mnist(pixels: GreyImage) -> tuple[GreyImage, str] | None:
+    """The 28 x 28 pixels themselves where they keep MNIST's convention, or would after a move; else None.
+
+    All 70,000 MNIST digits have black around a box of 19 or 20 px, a peak of 254 or 255, a mean of 6 to 102, and their
+    centre of mass within half a pixel of index 14.
+    """
+    values = pixels.astype(np.float32)
+    rows, columns = values @ ONES, ONES @ values
+    mass = float(rows.sum())
+    if not 5 * SIDE * SIDE < mass < 110 * SIDE * SIDE:
+        return None
+    ys, xs = rows.nonzero()[0], columns.nonzero()[0]
+    top, bottom, left, right = int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1
+    if not BOX - 1 <= max(bottom - top, right - left) <= BOX or pixels.max() < 200:
+        return None
+    down, across = CENTRE - float(rows @ INDEX) / mass, CENTRE - float(columns @ INDEX) / mass
+    if abs(down) < 0.55 and abs(across) < 0.55:
+        return pixels, "already_mnist"
+    top_to = min(max(top + round(down), 0), SIDE - bottom + top)
+    left_to = min(max(left + round(across), 0), SIDE - right + left)
+    moved = np.zeros_like(pixels)
+    moved[top_to : top_to + bottom - top, left_to : left_to + right - left] = pixels[top:bottom, left:right]
+    return moved, "centred"
+
+
+ONES = np.ones(SIDE, np.float32)
+INDEX = np.arange(SIDE, dtype=np.float32)
+
+
+def _view(pixels: GreyImage) -> GreyImage:
+    image = Image.fromarray(pixels)
+    scale = VIEW_SIDE / max(image.size)
+    if scale >= 1:
+        return pixels
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return np.asarray(image.resize(size, Image.Resampling.BOX))
+
+
+def _strokes(pixels: GreyImage, ground: Ground, mark: Mark) -> InkMap:
+    """The digit alone, cut from the full picture at 120 px on its longer side; 0..1, a stroke's edge at 0.5."""
+    ys, xs = np.nonzero(mark.mask.any(1))[0], np.nonzero(mark.mask.any(0))[0]
+    height, width = mark.mask.shape
+    top, bottom, left, right = ys[0] - 1, ys[-1] + 2, xs[0] - 1, xs[-1] + 2
+    top, left, bottom, right = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
+    scale = BOX * FINE / max(bottom - top, right - left)
+    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+    zoom = pixels.shape[1] / width, pixels.shape[0] / height
+    image = Image.fromarray(pixels)
+    part = (left * zoom[0], top * zoom[1], right * zoom[0], bottom * zoom[1])
+    filter_ = Image.Resampling.BICUBIC if size[0] > part[2] - part[0] else Image.Resampling.BOX
+    fine = np.asarray(image.resize(size, filter_, part))
+    ink = ground.ink(fine, (left / width, top / height, right / width, bottom / height))
+    grown = Image.fromarray(mahotas.dilate(mark.mask, EIGHT)).convert("L")
+    near = np.asarray(grown.resize(size, Image.Resampling.BILINEAR, (left, top, right, bottom))) > 127
+    inside = ink[near & (ink > 0.4 * mark.level)]
+    level = float(np.percentile(inside, 75)) if inside.size else mark.level
+    strokes: InkMap = np.where(near, np.clip(ink / level, 0, 1), 0).astype(np.float32)
+    ys, xs = np.nonzero((strokes > 0.5).any(1))[0], np.nonzero((strokes > 0.5).any(0))[0]
+    return strokes[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1] if ys.size else strokes

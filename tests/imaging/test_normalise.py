@@ -1,0 +1,239 @@
+"""MNIST's own pictures pass unchanged; everybody else's come to MNIST's convention; nothing raises."""
+
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pictures import LIMIT, encoded, likeness, seven
+from PIL import Image, ImageDraw, ImageFilter
+
+from service.errors import InvalidImage
+from service.imaging.decode import decode, from_pixels
+from service.imaging.normalise import Normalised, exact, normalise
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+RNG = np.random.default_rng(3)
+
+
+def result(pixels: npt.NDArray[np.generic]) -> Normalised:
+    return normalise(from_pixels(np.asarray(pixels, np.uint8), max_pixels=10**8))
+
+
+REFERENCE = result(seven()).pixels
+
+
+def photo(
+    ink: npt.NDArray[np.uint8], light: npt.NDArray[np.float64] | float = 1.0, contrast: float = 0.7
+) -> npt.NDArray[np.float64]:
+    """Dark ink on grey, grainy paper."""
+    grain = np.random.default_rng(5).normal(0, 2.5, ink.shape)
+    return np.clip(190 * light * (1 - contrast * ink / 255) + grain, 0, 255)
+
+
+def in_mnist_convention(pixels: npt.NDArray[np.uint8]) -> bool:
+    ys, xs = np.nonzero(pixels.max(1))[0], np.nonzero(pixels.max(0))[0]
+    mass = pixels.sum()
+    down = (pixels.sum(1) * np.arange(28)).sum() / mass
+    across = (pixels.sum(0) * np.arange(28)).sum() / mass
+    return bool(
+        max(np.ptp(ys), np.ptp(xs)) + 1 == 20
+        and abs(down - 14) <= 0.6
+        and abs(across - 14) <= 0.6
+        and pixels.max() == 255
+    )
+
+
+def test_a_drawing_comes_to_mnists_convention() -> None:
+    assert REFERENCE.shape == (28, 28)
+    assert in_mnist_convention(REFERENCE)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        pytest.param(255 - seven(), id="dark on light"),
+        pytest.param(seven() // 3, id="dim"),
+        pytest.param(235 - seven() // 12, id="faint on light"),
+        pytest.param(np.pad(seven(), ((300, 20), (10, 350))), id="small and off-centre"),
+        pytest.param(photo(seven()), id="photo"),
+        pytest.param(photo(seven(), np.linspace(0.5, 1.2, 160)), id="uneven light"),
+        pytest.param(photo(seven(), np.where(np.arange(160) < 70, 0.6, 1.0)), id="shadow"),
+        pytest.param(255 - photo(seven()), id="chalk"),
+        pytest.param(photo(seven(pen=4), contrast=0.3), id="pencil"),
+        pytest.param(np.asarray(Image.fromarray(seven()).resize((640, 800))), id="large"),
+        pytest.param(np.asarray(Image.fromarray(seven()).resize((40, 50))), id="small"),
+        pytest.param(seven(pen=3), id="thin"),
+    ],
+)
+def test_the_same_digit_looks_the_same_however_it_was_sent(pixels: npt.NDArray[np.generic]) -> None:
+    assert likeness(result(pixels).pixels, REFERENCE) > 0.8
+
+
+def test_thin_strokes_end_as_wide_as_mnists() -> None:
+    thin = result(seven(height=1000, width=800, pen=5)).pixels
+    assert (thin > 127).sum(1)[8:24].mean() >= 1.7
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_ruled_lines_are_taken_out(turned: bool) -> None:
+    ink = seven(300, 300, 14).copy()
+    for row in range(20, 300, 45):
+        ink[row : row + 2] = np.maximum(ink[row : row + 2], 130)
+        if turned:
+            ink[:, row : row + 2] = np.maximum(ink[:, row : row + 2], 130)
+    done = result(photo(ink))
+    assert "lines_removed" in done.steps
+    assert likeness(done.pixels, result(photo(seven(300, 300, 14))).pixels) > 0.85
+
+
+def test_dust_is_not_taken_for_the_digit() -> None:
+    dusty = seven().copy()
+    for y, x in np.random.default_rng(2).integers(0, 150, (25, 2)):
+        dusty[y : y + 2, x : x + 2] = 255
+    assert likeness(result(photo(dusty)).pixels, REFERENCE) > 0.8
+
+
+def test_a_dark_frame_around_the_page_is_not_taken_for_the_digit() -> None:
+    page = photo(seven(260, 240, 12))
+    framed = np.full((320, 300), 20.0)
+    framed[30:290, 30:270] = page
+    assert likeness(result(framed).pixels, result(page).pixels) > 0.9
+
+
+def test_the_separate_bar_of_a_five_is_kept() -> None:
+    image = Image.new("L", (200, 200))
+    draw = ImageDraw.Draw(image)
+    draw.line([(80, 50), (140, 50)], fill=255, width=8)
+    draw.arc((60, 80, 140, 160), 230, 130, fill=255, width=8)
+    draw.line([(80, 62), (76, 95)], fill=255, width=8)
+    done = result(np.asarray(image))
+    rows = np.flatnonzero((done.pixels > 127).any(1))
+    assert np.ptp(rows) + 1 >= 19
+    assert (done.pixels[rows[0]] > 127).sum() >= 5
+    assert "several_marks" not in done.warnings
+
+
+def test_two_digits_are_told() -> None:
+    both = np.hstack([seven(), np.zeros((200, 60), np.uint8), seven()])
+    assert "several_marks" in result(both).warnings
+
+
+def test_a_digit_cut_by_the_frame_is_told() -> None:
+    assert "touches_border" in result(seven()[40:, :]).warnings
+
+
+@pytest.mark.parametrize("level", [0, 1, 128, 255])
+@pytest.mark.parametrize("shape", [(1, 1), (28, 28), (300, 200), (1, 500), (700, 2)])
+def test_a_blank_picture_gives_zeros_and_a_warning(shape: tuple[int, int], level: int) -> None:
+    done = result(np.full(shape, level))
+    assert done.warnings == ("blank",)
+    assert not done.pixels.any()
+
+
+def test_bare_paper_is_blank() -> None:
+    grain = np.random.default_rng(0).normal(180, 3, (400, 300))
+    assert "blank" in result(grain).warnings
+
+
+@settings(max_examples=150, deadline=None)
+@given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90))))
+def test_no_picture_raises(pixels: npt.NDArray[np.uint8]) -> None:
+    done = result(pixels)
+    assert done.pixels.shape == (28, 28)
+    assert done.pixels.dtype == np.uint8
+
+
+# MNIST's own ----------------------------------------------------------------------------------------------------------
+
+
+def mnist_sample() -> list[Path]:
+    return sorted((DATA / "mnist_png_sample").glob("*/*.png"))
+
+
+needs_data = pytest.mark.skipif(not mnist_sample(), reason="needs ../shared/data, which a clone alone has not")
+
+
+@needs_data
+def test_mnists_own_pictures_pass_unchanged() -> None:
+    for path in mnist_sample():
+        picture = decode(path.read_bytes(), max_pixels=LIMIT)
+        done = normalise(picture)
+        assert np.array_equal(done.pixels, picture.pixels)
+        assert done.steps == ("already_mnist",)
+
+
+@needs_data
+def test_mnists_own_pictures_come_back_from_being_inverted_and_moved() -> None:
+    for path in mnist_sample():
+        pixels = np.asarray(Image.open(path))
+        assert np.array_equal(result(255 - pixels).pixels, pixels)
+        if not pixels[-1].any() and not pixels[:, 0].any():
+            assert np.array_equal(result(np.roll(pixels, (1, -1), (0, 1))).pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        pytest.param(np.asarray(Image.fromarray(seven()).resize((28, 28))), id="squeezed"),
+        pytest.param(RNG.integers(0, 256, (28, 28)), id="noise"),
+        pytest.param(np.pad(np.full((20, 20), 255), 4), id="a square"),
+        pytest.param(np.pad(np.full((20, 1), 60), ((4, 4), (13, 14))), id="a faint line"),
+    ],
+)
+def test_what_is_not_in_the_convention_is_not_passed_unchanged(pixels: npt.NDArray[np.generic]) -> None:
+    assert "already_mnist" not in result(pixels).steps
+
+
+@needs_data
+def test_the_wild_sample_comes_to_the_convention() -> None:
+    with (DATA / "wild_sample" / "index.csv").open() as index:
+        rows = list(csv.DictReader(index))
+    for row in rows:
+        done = normalise(decode((DATA / "wild_sample" / row["file"]).read_bytes(), max_pixels=LIMIT))
+        assert ("inverted" in done.steps) == (row["polarity"] == "dark_on_light"), row["file"]
+        assert done.warnings == (), row["file"]
+        assert in_mnist_convention(done.pixels), row["file"]
+
+
+# preprocess=none ------------------------------------------------------------------------------------------------------
+
+
+def test_exact_takes_28_x_28_as_it_comes() -> None:
+    pixels = RNG.integers(0, 256, (28, 28)).astype(np.uint8)
+    assert np.array_equal(exact(from_pixels(pixels, max_pixels=784)).pixels, pixels)
+
+
+def test_exact_refuses_any_other_size_and_says_how_to_mend_it() -> None:
+    with pytest.raises(InvalidImage, match=r"28 x 28 pixels; got 160 x 200.*auto"):
+        exact(from_pixels(seven(), max_pixels=10**8))
+
+
+# Time -----------------------------------------------------------------------------------------------------------------
+
+
+def best_ms(data: bytes, times: int) -> float:
+    """CPU time, which other work on the machine does not lengthen much."""
+    spent = []
+    for _ in range(times):
+        started = time.thread_time()
+        normalise(decode(data, max_pixels=LIMIT))
+        spent.append(time.thread_time() - started)
+    return 1000 * min(spent)
+
+
+def test_a_28_x_28_png_takes_under_a_millisecond() -> None:
+    assert best_ms(encoded(Image.fromarray(REFERENCE)), 50) < 1
+
+
+def test_a_photo_of_12_megapixels_takes_under_60_ms() -> None:
+    ink = np.asarray(Image.fromarray(seven(300, 400, 16)).resize((4000, 3000)))
+    grain = Image.fromarray(np.random.default_rng(1).integers(96, 160, (3000, 4000), dtype=np.uint8))
+    soft = np.asarray(grain.filter(ImageFilter.BoxBlur(1)), np.int16) - 128
+    noisy = Image.fromarray(np.clip(190 - 0.6 * ink + soft, 0, 255).astype(np.uint8)).convert("RGB")
+    assert best_ms(encoded(noisy, "JPEG", quality=90), 5) < 60
