@@ -58,6 +58,11 @@ class Settings(BaseSettings):
         1024, ge=1, description="Most images that may wait for one network; more are refused with 503 and Retry-After."
     )
     max_body_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest request body.")
+    max_pending_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=65_536,
+        description="Most bytes of large bodies that one worker holds at once; more are refused with 503.",
+    )
     max_image_pixels: int = Field(
         64_000_000, ge=1, description="Most pixels in one picture, told from its header before it is decoded."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,7 +13,15 @@ import numpy as np
 
 from service.api.multipart import Form, Part, boundary_of, plain_parts
 from service.api.reply import Inbound
-from service.errors import InvalidImage, InvalidValue, MalformedRequest, ServiceError, TooLarge, UnsupportedMediaType
+from service.errors import (
+    InvalidImage,
+    InvalidValue,
+    MalformedRequest,
+    Overloaded,
+    ServiceError,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from service.imaging.grey import GreyImage
 
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
@@ -35,34 +44,56 @@ class Submitted:
     filename: str | None = None
 
 
+class Budget:
+    """How many bytes of large bodies may be in the service at once: what else bounds the memory of many uploads?"""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.held = 0
+
+    def take(self, count: int) -> None:
+        """Raises `Overloaded`."""
+        if self.held + count > self.max_bytes:
+            raise Overloaded(
+                f"{self.held} bytes of other uploads are being read, at most {self.max_bytes} "
+                "(DIGITS_MAX_PENDING_BYTES). Ask again after Retry-After.",
+                retry_after_s=1.0,
+            )
+        self.held += count
+
+    def give_back(self, count: int) -> None:
+        self.held -= count
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A whole body that waits to be understood."""
+    """A whole body that waits to be understood. `held` bytes of the budget are to be given back for it."""
 
     kind: str  # "form", "json" or "file"
     parts: list[Part]
     content: bytes | bytearray
     size: int
+    held: int = 0
 
 
-async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: int) -> Body:
+async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: int, budget: Budget) -> Body:
     """Read the body, and a form's parts while they stream in.
 
     Raises:
         UnsupportedMediaType: a content type that we do not read.
         TooLarge: more than `max_bytes`, or more than `max_files` parts called `wanted`.
         MalformedRequest: a broken form.
+        Overloaded: too many large bodies are being read already.
         Disconnected: the client left.
     """
     content_type = request.headers.get(b"content-type", b"")
     kind = _kind(content_type, request.headers.get(b"content-encoding", b"identity"))
-    if (length := request.headers.get(b"content-length", b"")).isdigit() and int(length) > max_bytes:
-        raise _too_large(f"{int(length)}", max_bytes)
+    if (length := request.headers.get(b"content-length", b"")).isdigit():
+        _check_size(int(length), max_bytes)
     boundary = boundary_of(content_type) if kind == "form" else b""
     message = await _next(request)
     first = message.get("body", b"")
-    if len(first) > max_bytes:
-        raise _too_large("more", max_bytes)
+    _check_size(len(first), max_bytes)
     if not message.get("more_body", False):  # the usual case: the whole body came at once, and needs no copy
         if kind != "form":
             return Body(kind, [], first, len(first))
@@ -72,18 +103,27 @@ async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: i
     form = Form(boundary, wanted, max_files) if kind == "form" else None
     content = bytearray()
     received = 0
-    while True:
-        chunk = message.get("body", b"")
-        received += len(chunk)
-        if received > max_bytes:
-            raise _too_large("more", max_bytes)
-        if form is not None:
-            form.write(chunk)
-        else:
-            content += chunk
-        if not message.get("more_body", False):
-            return Body(kind, form.finish() if form is not None else [], content, received)
+    try:
+        async for chunk in _chunks(request, message):
+            budget.take(len(chunk))
+            received += len(chunk)
+            _check_size(received, max_bytes)
+            if form is None:
+                content += chunk
+            else:
+                form.write(chunk)
+        return Body(kind, [] if form is None else form.finish(), content, received, received)
+    except BaseException:
+        budget.give_back(received)
+        raise
+
+
+async def _chunks(request: Inbound, message: Any) -> AsyncIterator[bytes]:
+    """The body's chunks, the one in `message` first."""
+    yield message.get("body", b"")
+    while message.get("more_body", False):
         message = await _next(request)
+        yield message.get("body", b"")
 
 
 async def _next(request: Inbound) -> Any:
@@ -156,11 +196,12 @@ def _kind(content_type: bytes, encoding: bytes) -> str:
     raise UnsupportedMediaType(f"{FORMS}; this request has {came}.")
 
 
-def _too_large(came: str, limit: int) -> TooLarge:
-    return TooLarge(
-        f"The body may have {limit} bytes, this one has {came}. "
-        "Send a smaller picture, or have DIGITS_MAX_BODY_BYTES raised."
-    )
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise TooLarge(
+            f"The body may have {limit} bytes; this one has {size}, or more. "
+            "Send a smaller picture, or have DIGITS_MAX_BODY_BYTES raised."
+        )
 
 
 def _files(parts: list[Part], wanted: str) -> list[Submitted]:

@@ -45,6 +45,7 @@ class DigitRoutes:
         self._repository = repository
         self._settings = settings
         self._executor = executor
+        self._budget = bodies.Budget(settings.max_pending_bytes)
 
     async def predict(self, request: Inbound) -> Reply:
         model, asked = self._understand(request)
@@ -61,9 +62,12 @@ class DigitRoutes:
         limits = self._settings
         body = await self._receive(request, "files")
         started = time.perf_counter()
-        pictures, images = await self._in_thread(
-            lambda: _read_all(bodies.many_pictures(body, limits.max_batch_images), asked, limits.max_image_pixels)
-        )
+        try:
+            pictures, images = await self._in_thread(
+                lambda: _read_all(bodies.many_pictures(body, limits.max_batch_images), asked, limits.max_image_pixels)
+            )
+        finally:
+            self._budget.give_back(body.held)
         decode_s = time.perf_counter() - started
         good = [image.pixels for image in images if isinstance(image, Normalised)]
         found = await predict(model, good, limits.request_timeout_s) if good else Predictions(model, [], 0, 0)
@@ -93,22 +97,30 @@ class DigitRoutes:
     async def _one_image(self, request: Inbound, asked: _Asked) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""
         body = await self._receive(request, "file")
-        most = self._settings.max_image_pixels
         started = time.perf_counter()
-        if body.size > INLINE_BYTES:
-            image = await self._in_thread(lambda: _read(bodies.one_picture(body), asked, most))
-        else:
-            picture = bodies.one_picture(body)
-            if _is_light(picture.content):
-                image = _read(picture, asked, most)
-            else:
-                image = await self._in_thread(lambda: _read(picture, asked, most))
+        try:
+            image = await self._read_body(body, asked)
+        finally:
+            self._budget.give_back(body.held)
         return image, time.perf_counter() - started
+
+    async def _read_body(self, body: Body, asked: _Asked) -> Normalised:
+        most = self._settings.max_image_pixels
+        if body.size > INLINE_BYTES:
+            return await self._in_thread(lambda: _read(bodies.one_picture(body), asked, most))
+        picture = bodies.one_picture(body)
+        if _is_light(picture.content):
+            return _read(picture, asked, most)
+        return await self._in_thread(lambda: _read(picture, asked, most))
 
     async def _receive(self, request: Inbound, wanted: str) -> Body:
         limits = self._settings
         return await bodies.receive(
-            request, wanted=wanted, max_bytes=limits.max_body_bytes, max_files=limits.max_batch_images
+            request,
+            wanted=wanted,
+            max_bytes=limits.max_body_bytes,
+            max_files=limits.max_batch_images,
+            budget=self._budget,
         )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
