@@ -19,7 +19,7 @@ def test_every_recipe_of_the_source_documents_is_there():
 
 
 def test_an_unknown_recipe_is_answered_with_those_that_there_are():
-    with pytest.raises(TrainingError, match="There is no recipe 'cmm'. There are: cnn, cnn-4conv, dense"):
+    with pytest.raises(TrainingError, match=r"There is no recipe 'cmm'. There are: cnn, cnn-4conv, dense"):
         recipes.find("cmm")
 
 
