@@ -187,6 +187,7 @@ def _lifespan(repository: Repository, workers: ThreadPoolExecutor, settings: Set
             _drain_before_stopping(app, settings.drain_delay_s)
         yield
         await repository.close()
+        app.edge.access_log.flush()
         workers.shutdown()
 
     return lifespan

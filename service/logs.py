@@ -5,6 +5,7 @@ Access lines are written by `AccessLog` without the logging machinery: at thousa
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
@@ -15,6 +16,7 @@ import msgspec
 import structlog
 
 FIRST_FAILURE = 400
+FLUSH_S = 0.1
 Format = Literal["auto", "json", "console"]
 
 
@@ -62,8 +64,23 @@ def _drop_colour_message(_logger: Any, _method: str, event: MutableMapping[str, 
     return event
 
 
+class _AccessLine(msgspec.Struct):
+    timestamp: str
+    method: str
+    path: str
+    status: int
+    duration_ms: float
+    request_id: str
+    server_timing: str
+    level: str = "info"
+    event: str = "request"
+
+
 class AccessLog:
-    """Writes one line a request: each failure, and every `every`-th that was answered well."""
+    """Writes one line a request: each failure, and every `every`-th that was answered well.
+
+    Lines leave together, at most `FLUSH_S` after the first of them: a write for each costs more than all else here.
+    """
 
     def __init__(self, *, enabled: bool, log_format: Format, every: int = 1) -> None:
         self.enabled = enabled
@@ -71,29 +88,34 @@ class AccessLog:
         self._answered = 0
         self._json = wants_json(log_format)
         self._encode = msgspec.json.Encoder().encode
+        self._lines: list[bytes] = []
+        self._second = 0
+        self._timestamp = ""
 
     def write(self, method: str, path: str, status: int, duration_ms: float, request_id: str, timings: str) -> None:
-        """`timings` is the Server-Timing header of the answer; empty where nothing was predicted."""
+        """Call on the event loop. `timings` is the Server-Timing header; empty where nothing was predicted."""
         if not self.enabled:
             return
         if status < FIRST_FAILURE:
             self._answered += 1
             if self._answered % self._every:
                 return
+        if (second := int(time.time())) != self._second:
+            self._second = second
+            self._timestamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
         if self._json:
-            line = self._encode(
-                {
-                    "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                    "level": "info",
-                    "event": "request",
-                    "method": method,
-                    "path": path,
-                    "status": status,
-                    "duration_ms": round(duration_ms, 3),
-                    "request_id": request_id,
-                    "server_timing": timings,
-                }
-            ).decode()
+            line = _AccessLine(self._timestamp, method, path, status, round(duration_ms, 3), request_id, timings)
+            encoded = self._encode(line)
         else:
-            line = f"{time.strftime('%H:%M:%S')} {method} {path} {status} {duration_ms:.2f} ms {timings} [{request_id}]"
-        sys.stderr.write(line + "\n")
+            text = f"{self._timestamp[11:19]} {method} {path} {status} {duration_ms:.2f} ms {timings} [{request_id}]"
+            encoded = text.encode()
+        if not self._lines:
+            asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+        self._lines.append(encoded)
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if self._lines:
+            sys.stderr.write(b"\n".join([*self._lines, b""]).decode())
+            sys.stderr.flush()
+            self._lines.clear()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -36,8 +35,7 @@ class Disconnected(Exception):
     """The client left before its body was whole: there is nobody to answer."""
 
 
-@dataclass(slots=True)
-class Submitted:
+class Submitted(NamedTuple):
     """One picture as a client sent it: an encoded file, pixels, or what is wrong with it."""
 
     content: bytes | bytearray | GreyImage | ServiceError
@@ -65,8 +63,7 @@ class Budget:
         self.held -= count
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """A whole body that waits to be understood. `held` bytes of the budget are to be given back for it."""
 
     kind: str  # "form", "json" or "file"

@@ -36,7 +36,7 @@ class Edge:
         self.hot = hot
         self._api_key = api_key.encode() if api_key else None
         self._open_paths = open_paths
-        self._access_log = access_log
+        self.access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,7 +96,7 @@ class Edge:
             return  # probes come every few seconds, and only their failures are news
         duration_ms = (time.perf_counter() - started) * 1e3
         path = request.raw_path.decode("latin-1")
-        self._access_log.write(request.method, path, status, duration_ms, request.id, timings)
+        self.access_log.write(request.method, path, status, duration_ms, request.id, timings)
 
 
 class _Stamped:

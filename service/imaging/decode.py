@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 import threading
 import warnings
-from dataclasses import dataclass
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +54,7 @@ ORIENTATION_STEPS = {
 _QUIET = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """One grey picture: `pixels` (height, width), upright, polarity as sent; `width` x `height` px originally."""
 
     pixels: GreyImage

@@ -5,7 +5,8 @@ Never fails on a picture: a blank one gives zeros and a warning.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import mahotas
 import numpy as np
@@ -24,8 +25,7 @@ AGREED = 0.1  # of the ground's brightness: nothing but shadow or thick strokes 
 VIEW_SIDE = 320  # px: the digit is looked for on a picture this large; its strokes are then cut from the larger one
 
 
-@dataclass(frozen=True, slots=True)
-class Normalised:
+class Normalised(NamedTuple):
     """`pixels` uint8 (28, 28), light ink on black; what was done to them; what may make the answer doubtful."""
 
     pixels: GreyImage

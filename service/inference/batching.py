@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -30,8 +31,7 @@ class InferenceFailed(ServiceError):
     """The network raised, or answered with another number of rows than it was given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """One caller's rows of the outputs, and where the time went, in seconds."""
 
     outputs: Rows
@@ -60,7 +60,7 @@ class _Waiter:
 
 
 class MicroBatcher:
-    """Batches the calls of one event loop for one network.
+    """Batches the calls of the running event loop for one network.
 
     `run` gets stacked inputs and returns the outputs, row for row. Runs expected to take less than `inline_below_s`
     happen on the loop, where a hop to a thread costs more than they do; all others in `executor`, one at a time.
@@ -83,6 +83,7 @@ class MicroBatcher:
         self.max_queue_size = max_queue_size
         self._inline_below_s = inline_below_s
         self._seconds_per_image = seconds_per_image
+        self._loop = asyncio.get_running_loop()
         self._queue: deque[_Waiter] = deque()
         self._queued_images = 0
         self._running: list[_Waiter] = []
@@ -105,13 +106,13 @@ class MicroBatcher:
         """
         waiters = self._enqueue(inputs, timeout_s)
         try:
+            if len(waiters) == 1:
+                return await waiters[0].future
             answers = [await waiter.future for waiter in waiters]
         except BaseException:
             for waiter in waiters:
                 self._forget(waiter)
             raise
-        if len(answers) == 1:
-            return answers[0]
         return Answer(
             tuple(np.concatenate(parts) for parts in zip(*(answer.outputs for answer in answers), strict=True)),
             max(answer.queue_s for answer in answers),
@@ -139,17 +140,11 @@ class MicroBatcher:
                 retry_after_s=self._queued_images * self._seconds_per_image if self._runs else 1.0,
             )
         now = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        size = self.max_batch_size
-        waiters = [
-            _Waiter(
-                inputs if count <= size else tuple(array[first : first + size] for array in inputs),
-                now,
-                now + timeout_s,
-                loop.create_future(),
-            )
-            for first in range(0, count, size)
-        ]
+        deadline, size = now + timeout_s, self.max_batch_size
+        parts = [inputs]
+        if count > size:
+            parts = [tuple(array[first : first + size] for array in inputs) for first in range(0, count, size)]
+        waiters = [_Waiter(part, now, deadline, self._loop.create_future()) for part in parts]
         self._queue.extend(waiters)
         self._queued_images += count
         self._idle.clear()
@@ -163,7 +158,7 @@ class MicroBatcher:
         # Not at once but in the next turn of the loop: whatever else this turn received joins the micro-batch.
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._start)
+            self._loop.call_soon(self._start)
 
     def _start(self) -> None:
         self._scheduled = False
@@ -184,7 +179,7 @@ class MicroBatcher:
                 self._answer(batch, outputs, started)
             self._next()
         else:
-            run = asyncio.get_running_loop().run_in_executor(self._executor, self._run, inputs)
+            run = self._loop.run_in_executor(self._executor, self._run, inputs)
             run.add_done_callback(lambda done: self._finish(batch, done, started))
 
     def _take(self) -> list[_Waiter]:
@@ -267,7 +262,7 @@ class MicroBatcher:
         # Callers come with one time-out, so the head of the queue is always the first to expire.
         head = self._queue[0]
         delay = max(0.0, head.deadline - time.perf_counter())
-        self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
+        self._timer = self._loop.call_later(delay, self._expire)
 
     def _expire(self) -> None:
         self._timer = None

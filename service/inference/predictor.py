@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from service.inference.repository import ModelVersion
 from service.inference.runtime import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What one network says of one image: ten probabilities, index = digit."""
 
     digit: int
@@ -22,8 +21,7 @@ class Prediction:
     probabilities: list[float]
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
+class Predictions(NamedTuple):
     """One prediction an image, in order; the longest wait and the summed run times of their micro-batches."""
 
     model: ModelVersion

@@ -1,5 +1,6 @@
 """Log lines: JSON where no terminal reads them."""
 
+import asyncio
 import json
 import logging
 
@@ -47,9 +48,13 @@ def test_console_lines_are_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_access_lines_carry_status_id_and_timings(capsys: pytest.CaptureFixture[str]) -> None:
-    for log_format in ("json", "console"):
-        AccessLog(enabled=True, log_format=log_format).write("POST", "/predict", 200, 1.25, "id-1", "decode;dur=0.1")
-    AccessLog(enabled=False, log_format="json").write("POST", "/predict", 200, 1.25, "id-1", "")
+    async def requests() -> None:
+        for enabled, log_format in ((True, "json"), (True, "console"), (False, "json")):
+            log = AccessLog(enabled=enabled, log_format=log_format)
+            log.write("POST", "/predict", 200, 1.25, "id-1", "decode;dur=0.1")
+            log.flush()
+
+    asyncio.run(requests())
     as_json, as_text = capsys.readouterr().err.splitlines()
     assert json.loads(as_json)["duration_ms"] == 1.25
     assert json.loads(as_json)["server_timing"] == "decode;dur=0.1"
@@ -57,8 +62,12 @@ def test_access_lines_carry_status_id_and_timings(capsys: pytest.CaptureFixture[
 
 
 def test_a_sampled_access_log_keeps_every_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    log = AccessLog(enabled=True, log_format="json", every=3)
-    for number in range(9):
-        log.write("POST", "/predict", 200 if number else 503, 1.0, f"id-{number}", "")
+    async def requests() -> None:
+        log = AccessLog(enabled=True, log_format="json", every=3)
+        for number in range(9):
+            log.write("POST", "/predict", 200 if number else 503, 1.0, f"id-{number}", "")
+        log.flush()
+
+    asyncio.run(requests())
     ids = [json.loads(line)["request_id"] for line in capsys.readouterr().err.splitlines()]
     assert ids == ["id-0", "id-3", "id-6"]
