@@ -48,9 +48,10 @@ def normalise(picture: Picture) -> Normalised:
     """`preprocess=auto`: any picture of one digit."""
     pixels = picture.pixels
     if pixels.shape == (SIDE, SIDE):
-        for candidate, step in ((pixels, ()), (255 - pixels, ("inverted",))):
-            if (placed := _as_mnist(candidate)) is not None:
-                return Normalised(placed[0], (*picture.steps, *step, placed[1]))
+        if (placed := _as_mnist(pixels)) is not None:
+            return Normalised(placed[0], (*picture.steps, placed[1]))
+        if (placed := _as_mnist(255 - pixels)) is not None:
+            return Normalised(placed[0], (*picture.steps, "inverted", placed[1]))
     steps = list(picture.steps)
     view = _view(pixels)
     found = None
@@ -104,16 +105,17 @@ def _as_mnist(pixels: GreyImage) -> tuple[GreyImage, str] | None:
     All 70,000 MNIST digits have black around a box of 19 or 20 px, a peak of 254 or 255, a mean of 6 to 102, and their
     centre of mass within half a pixel of index 14.
     """
-    values = pixels.astype(np.float32)
-    rows, columns = values @ ONES, ONES @ values
-    mass = float(rows.sum())
+    # Bytes tell the box, and one product mass and moments: a third of the time that array methods take on 784 pixels.
+    flat = pixels.reshape(-1)
+    mass, down, across = MOMENTS.dot(flat.astype(np.float32)).tolist()
     if not 5 * SIDE * SIDE < mass < 110 * SIDE * SIDE:
         return None
-    ys, xs = rows.nonzero()[0], columns.nonzero()[0]
-    top, bottom, left, right = int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1
-    if not BOX - 1 <= max(bottom - top, right - left) <= BOX or pixels.max() < 200:
+    rows = pixels.tobytes()
+    (top, bottom), (left, right) = _extent(rows), _extent(pixels.T.tobytes())
+    peak = b"\xff" in rows or b"\xfe" in rows or flat.max() >= 200
+    if not BOX - 1 <= max(bottom - top, right - left) <= BOX or not peak:
         return None
-    down, across = CENTRE - float(rows @ INDEX) / mass, CENTRE - float(columns @ INDEX) / mass
+    down, across = CENTRE - down / mass, CENTRE - across / mass
     if abs(down) < 0.55 and abs(across) < 0.55:
         return pixels, "already_mnist"
     top_to = min(max(top + round(down), 0), SIDE - bottom + top)
@@ -123,8 +125,12 @@ def _as_mnist(pixels: GreyImage) -> tuple[GreyImage, str] | None:
     return moved, "centred"
 
 
-ONES = np.ones(SIDE, np.float32)
-INDEX = np.arange(SIDE, dtype=np.float32)
+MOMENTS = np.array([np.ones(SIDE * SIDE), *np.indices((SIDE, SIDE)).reshape(2, -1)], np.float32)
+
+
+def _extent(lines: bytes) -> tuple[int, int]:
+    """The first line of 28 bytes that is not all black, and the one after the last such line."""
+    return (SIDE * SIDE - len(lines.lstrip(b"\0"))) // SIDE, (len(lines.rstrip(b"\0")) - 1) // SIDE + 1
 
 
 def _view(pixels: GreyImage) -> GreyImage:
