@@ -99,6 +99,7 @@ def create_app(settings: Settings | None = None) -> DigitService:
         access_log=AccessLog(
             enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every
         ),
+        max_requests=settings.max_queue_size,
     )
     return app
 

@@ -88,8 +88,8 @@ def predict(
             failed = True
             print(f"{file}: {error}", file=sys.stderr)
             continue
-        (probabilities,) = network.run((image.pixels[None],))
-        print(f"{file}: {_in_words(read_rows(probabilities)[0])}")
+        _, rounded = network.run((image.pixels[None],))
+        print(f"{file}: {_in_words(read_rows(rounded)[0])}")
     if failed:
         raise SystemExit(1)
 

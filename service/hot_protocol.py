@@ -16,17 +16,19 @@ from service.api.reply import Handler, Inbound, Reply
 
 HEAD_BYTES = 65_536
 SLOWEST_BYTES_PER_S = 1024
+REFUSED_PAUSE_S = 0.25
 SHORT_CUT_BYTES = 65_536  # larger bodies are streamed, with their limits, by uvicorn and `bodies.receive`
 
 
 class _Cycle:
     """What uvicorn's protocol asks of the request in progress."""
 
+    request: Inbound
+
     __slots__ = ("body", "disconnected", "handler", "keep_alive", "message_event", "request", "response_complete")
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
-        self.request: Inbound | None = None
         self.body = b""
         self.keep_alive = True  # uvicorn clears it when it shuts down
         self.disconnected = False
@@ -53,12 +55,14 @@ class HotProtocol(HttpToolsProtocol):
     _reading = True  # a request, or the first one, is awaited and not whole
     _in_head = False
     _head_bytes = 0
-    _arrived = 0  # bytes since the last look at the pace
-    _pace: asyncio.TimerHandle | None = None
+    _since = 0.0  # when it was begun to read, or answered
+    _arrived = 0  # bytes since the last look
+    _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._watch_pace()
+        self._since = self.loop.time()
+        self._look_later()
 
     def data_received(self, data: bytes) -> None:
         self._arrived += len(data)
@@ -67,21 +71,26 @@ class HotProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(431)
-        if self._reading and self._pace is None:
-            self._watch_pace()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._reading = self._in_head = True
         self._head_bytes = 0
+        self._since = self.loop.time()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._short = self._short_cut()
-        if self._short is None:
-            super().on_headers_complete()
-        else:
+        if self._short is not None:
             self.cycle = self._short  # type: ignore[assignment]
+            return
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()  # makes the ASGI scope, which the short cut does without, and forgets the rest
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         if self._short is None:
@@ -91,43 +100,67 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._reading = False
-        if self._short is None:
+        cycle, self._short = self._short, None
+        if cycle is None:
             super().on_message_complete()
+        elif (refusal := self.app.edge.admit(cycle.request)) is not None:
+            self._write(refusal, cycle)
+            # Who asks again at once after a refusal is not even read for a while: refusing costs, too.
+            self.flow.pause_reading()
+            self.loop.call_later(REFUSED_PAUSE_S, self.flow.resume_reading)
+        else:
+            self._task = self.loop.create_task(self._answer(cycle))
+            self.tasks.add(self._task)
+            self._task.add_done_callback(self.tasks.discard)
+
+    def on_response_complete(self) -> None:
+        # Uvicorn's, but for its keep-alive timer: making and cancelling one for every request costs 3 us.
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
             return
-        self._task = self.loop.create_task(self._answer(self._short))
-        self.tasks.add(self._task)
-        self._task.add_done_callback(self.tasks.discard)
-        self._short = None
+        self._since = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._task is not None:
             self._task.cancel()  # nobody is left to read the answer: its place in the queue is free again
-        if self._pace is not None:
-            self._pace.cancel()
+        if self._look is not None:
+            self._look.cancel()
         super().connection_lost(exc)
 
-    def _watch_pace(self) -> None:
+    def _look_later(self) -> None:
         self._arrived = 0
-        self._pace = self.loop.call_later(self.app.settings.request_timeout_s, self._check_pace)
+        self._look = self.loop.call_later(self._look_every_s, self._look_at_pace)
 
-    def _check_pace(self) -> None:
-        self._pace = None
-        if not self._reading or self.transport.is_closing():
-            return
-        if self._arrived < SLOWEST_BYTES_PER_S * self.app.settings.request_timeout_s:
+    @property
+    def _look_every_s(self) -> float:
+        return min(float(self.timeout_keep_alive), float(self.app.settings.request_timeout_s))
+
+    def _look_at_pace(self) -> None:
+        """Once in a while for a connection: close what idles too long, and who sends too slowly for too long."""
+        waited_s = self.loop.time() - self._since
+        slow = self._arrived < SLOWEST_BYTES_PER_S * self._look_every_s
+        if self._reading and slow and waited_s >= self.app.settings.request_timeout_s:
             self._refuse(408)
+        elif not self._reading and waited_s >= self.timeout_keep_alive and self._is_idle():
+            self.transport.close()
         else:
-            self._watch_pace()
+            self._look_later()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _refuse(self, status: int) -> None:
         """Hang up on a sender; in words, where no other answer can be under way."""
-        if self.cycle is None or self.cycle.response_complete:
+        if self._is_idle():
             self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
 
     def _short_cut(self) -> _Cycle | None:
         parser = self.parser
-        if (self.cycle is not None and not self.cycle.response_complete) or self.expect_100_continue:
+        if not self._is_idle() or self.expect_100_continue:
             return None
         if parser.get_method() != b"POST" or not parser.should_keep_alive() or parser.should_upgrade():
             return None
@@ -141,7 +174,6 @@ class HotProtocol(HttpToolsProtocol):
         return cycle if length.isdigit() and int(length) <= SHORT_CUT_BYTES else None
 
     async def _answer(self, cycle: _Cycle) -> None:
-        assert cycle.request is not None
         try:
             reply = await self.app.edge.respond(cycle.request, cycle.handler)
             if self.flow.write_paused and not cycle.disconnected:
@@ -152,15 +184,16 @@ class HotProtocol(HttpToolsProtocol):
         finally:
             self._task = None
         if reply is not None and not cycle.disconnected:
-            self._write(reply, cycle, cycle.request.id)
+            self._write(reply, cycle)
 
-    def _write(self, reply: Reply, cycle: _Cycle, request_id: str) -> None:
-        head = [STATUS_LINE[reply.status]]
-        for name, value in (*self.server_state.default_headers, *reply.headers(request_id)):
-            head += (name, b": ", value, b"\r\n")
-        head.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        head.append(reply.body)
-        self.transport.write(b"".join(head))
+    def _write(self, reply: Reply, cycle: _Cycle) -> None:
+        parts = [STATUS_LINE[reply.status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(reply.head(cycle.request.id))
+        parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        parts.append(reply.body)
+        self.transport.write(b"".join(parts))
         cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()

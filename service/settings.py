@@ -55,7 +55,10 @@ class Settings(BaseSettings):
         description="Most images in one run of a network; 0: what its card says, measured at publishing.",
     )
     max_queue_size: int = Field(
-        1024, ge=1, description="Most images that may wait for one network; more are refused with 503 and Retry-After."
+        2048,
+        ge=1,
+        description="Most images that may wait for one network, and most requests that one worker answers at once; "
+        "more are refused with 503 and Retry-After.",
     )
     max_body_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest request body.")
     max_pending_bytes: int = Field(

@@ -14,9 +14,10 @@ from typing import Any
 from service.api.bodies import Disconnected
 from service.api.problems import reply_to
 from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
-from service.errors import Unauthorized
+from service.errors import Overloaded, Unauthorized
 from service.logs import AccessLog
 
+PACE_ANSWERS = 256  # between two looks at the clock
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for the log: nobody is there to read one
 
 
@@ -31,12 +32,16 @@ class Edge:
         api_key: str | None,
         open_paths: frozenset[bytes],
         access_log: AccessLog,
+        max_requests: int,
     ) -> None:
         self._app = app
         self.hot = hot
         self._api_key = api_key.encode() if api_key else None
         self._open_paths = open_paths
         self.access_log = access_log
+        self._places = max_requests
+        self._in_flight = 0
+        self._pace = Pace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,11 +52,30 @@ class Edge:
         handler = self.hot.get(request.raw_path) if request.method == "POST" else None
         if handler is None:
             await self._ask_framework(request, scope, send)
+        elif (refusal := self.admit(request)) is not None:
+            await _send(send, refusal, request.id)
         elif (reply := await self.respond(request, handler)) is not None:
             await _send(send, reply, request.id)
 
+    def admit(self, request: Inbound) -> Reply | None:
+        """Take a place for a hot request, which `respond` gives back; the refusal where all are taken.
+
+        At the door, before the picture is read: a refusal must cost a fraction of an answer.
+        """
+        if self._in_flight < self._places:
+            self._in_flight += 1
+            return None
+        error = Overloaded(
+            f"{self._in_flight} requests are being answered, all that DIGITS_MAX_QUEUE_SIZE allows. "
+            "Ask again after Retry-After.",
+            retry_after_s=self._in_flight * self._pace.seconds_per_answer,
+        )
+        reply = reply_to(error, request.id)
+        self._log(request, reply.status, time.perf_counter(), "")
+        return reply
+
     async def respond(self, request: Inbound, handler: Handler) -> Reply | None:
-        """The answer of a hot route, or the problem it met; None when the client has left."""
+        """The answer of a hot route that was admitted, or the problem it met; None when the client has left."""
         started = time.perf_counter()
         try:
             self._authorise(request)
@@ -61,6 +85,9 @@ class Edge:
             return None
         except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
             reply = reply_to(error, request.id)
+        finally:
+            self._in_flight -= 1
+            self._pace.count()
         self._log(request, reply.status, started, reply.timings)
         return reply
 
@@ -97,6 +124,23 @@ class Edge:
         duration_ms = (time.perf_counter() - started) * 1e3
         path = request.raw_path.decode("latin-1")
         self.access_log.write(request.method, path, status, duration_ms, request.id, timings)
+
+
+class Pace:
+    """How long an answer takes at the rate of the last second or so, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds_per_answer = 0.001
+        self._since = time.monotonic()
+        self._answers = 0
+
+    def count(self) -> None:
+        """One more answer."""
+        self._answers += 1
+        if self._answers >= PACE_ANSWERS:
+            now = time.monotonic()
+            self.seconds_per_answer = (now - self._since) / self._answers
+            self._since, self._answers = now, 0
 
 
 class _Stamped:

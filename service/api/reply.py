@@ -78,5 +78,9 @@ class Reply:
             headers.append((b"server-timing", self.timings.encode()))
         return headers
 
+    def head(self, request_id: str) -> bytes:
+        """The same as they stand in HTTP/1.1, each line with its end."""
+        return b"".join([b"%b: %b\r\n" % header for header in self.headers(request_id)])
+
 
 Handler = Callable[[Inbound], Awaitable[Reply]]

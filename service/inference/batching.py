@@ -187,7 +187,12 @@ class MicroBatcher:
                 self._answer(batch, outputs, started)
             self._next()
         else:
-            run = self._loop.run_in_executor(self._executor, self._run, inputs)
+            try:
+                run = self._loop.run_in_executor(self._executor, self._run, inputs)
+            except RuntimeError as error:  # the executor was shut down
+                self._fail(batch, NotReady(f"The server is stopping: {error}"))
+                self._next()
+                return
             run.add_done_callback(lambda done: self._finish(batch, done, started))
 
     def _take(self) -> list[_Waiter]:
@@ -242,7 +247,7 @@ class MicroBatcher:
         for waiter in batch:
             last = first + waiter.count
             if not waiter.future.done():
-                rows = tuple(output[first:last] for output in outputs)
+                rows = tuple([output[first:last] for output in outputs])
                 waiter.future.set_result(Answer(rows, started - waiter.queued_at, infer_s))
             first = last
 

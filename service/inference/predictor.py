@@ -40,17 +40,13 @@ async def predict(model: ModelVersion, images: list[GreyImage], timeout_s: float
         raise NotReady(f"Model {model.name} is not loaded.")
     stacked = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
     answer = await model.batcher.submit((stacked,), timeout_s)
-    return Predictions(model, read_rows(answer.outputs[0]), answer.queue_s, answer.infer_s)
+    return Predictions(model, read_rows(answer.outputs[1]), answer.queue_s, answer.infer_s)
 
 
-def read_rows(probabilities: Tensor) -> list[Prediction]:
-    """Predictions from probabilities (n, 10); rounded to 7 places, which float32 holds and JSON shows shortly."""
-    predictions = []
-    for row in probabilities.tolist():
-        rounded = [round(probability, 7) for probability in row]
-        confidence = max(rounded)
-        predictions.append(Prediction(rounded.index(confidence), confidence, rounded))
-    return predictions
+def read_rows(rounded: Tensor) -> list[Prediction]:
+    """Predictions from the `rounded` output of `ModelVersion.run`, (n, 10)."""
+    rows = rounded.tolist()
+    return [Prediction(row.index(most), most, row) for row, most in zip(rows, map(max, rows), strict=True)]
 
 
 def ranking(prediction: Prediction) -> list[tuple[int, float]]:

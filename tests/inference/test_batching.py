@@ -230,13 +230,34 @@ def test_cancelling_the_run_fails_every_waiter_of_it() -> None:
             executor.submit(held.wait)  # so that our run has not begun when it is cancelled
             batcher._executor = executor
             waiting = await queued(batcher, rows(1), rows(2))
-            await asyncio.sleep(0)
+            while not batcher.statistics().running_images:
+                await asyncio.sleep(0)
             executor.shutdown(wait=False, cancel_futures=True)
             held.set()
             errors = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(error) for error in errors] == [NotReady, NotReady]
 
     run(story)
+
+
+def test_an_executor_that_is_gone_fails_every_waiter() -> None:
+    async def story(batcher: MicroBatcher, _network: Network) -> None:
+        batcher._executor.shutdown()
+        with pytest.raises(NotReady):
+            await batcher.submit(rows(1), LONG_S)
+
+    run(story)
+
+
+def test_a_batch_grows_as_long_as_every_turn_of_the_loop_brings_more() -> None:
+    async def story(batcher: MicroBatcher, _network: Network) -> None:
+        tasks = []
+        for number in range(3):
+            tasks.append(asyncio.create_task(batcher.submit(rows(number), LONG_S)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+
+    assert run(story, inline_below_s=1.0).batches == [[0, 1, 2]]
 
 
 def test_timings_tell_queue_from_run() -> None:
