@@ -34,7 +34,7 @@ from service.logs import AccessLog
 from service.settings import Settings, read_settings
 
 # Runs expected to be shorter happen on the event loop; a hop to a thread costs about 0.1 ms (docs/log.md).
-INLINE_RUN_S = 0.002
+INLINE_RUN_S = 0.005
 log = structlog.stdlib.get_logger(__name__)
 
 

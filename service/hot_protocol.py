@@ -16,7 +16,7 @@ from service.api.reply import Handler, Inbound, Reply
 
 HEAD_BYTES = 65_536
 SLOWEST_BYTES_PER_S = 1024
-REFUSED_PAUSE_S = 0.25
+REFUSED_PAUSE_S = 1.0  # the least that Retry-After says
 SHORT_CUT_BYTES = 65_536  # larger bodies are streamed, with their limits, by uvicorn and `bodies.receive`
 
 
