@@ -118,7 +118,9 @@ def models() -> None:
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Option(help="Which training configuration, such as dense or cnn.")],
+    recipe: Annotated[
+        str | None, typer.Option(help="Which training configuration, such as dense or cnn; always needed.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="IDX files, PNG folders or a strip; default: download MNIST.")
     ] = None,
@@ -135,10 +137,13 @@ def train(
     Example: digits train --recipe dense --data ../shared/data/mnist
     """
     try:
+        from training import recipes
         from training.errors import TrainingError
         from training.train import run
     except ImportError as error:
         _fail(f"training needs more packages ({error}). Run: pip install 'digit-service[cpu,training]'", 1)
+    if recipe is None:
+        _fail("give --recipe, one of: " + ", ".join(sorted(recipes.RECIPES)), USAGE_ERROR)
     try:
         print(f"Published {run(recipe, data, epochs, batch_size, seed, limit, resume, models, runs)}")
     except TrainingError as error:

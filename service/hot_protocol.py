@@ -8,12 +8,16 @@ how slowly a request may arrive.
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from service.api.problems import problem_reply
 from service.api.reply import Handler, Inbound, Reply
 
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 HEAD_BYTES = 65_536
 SLOWEST_BYTES_PER_S = 1024
 REFUSED_PAUSE_S = 1.0  # the least that Retry-After says
@@ -55,6 +59,7 @@ class HotProtocol(HttpToolsProtocol):
     _reading = True  # a request, or the first one, is awaited and not whole
     _in_head = False
     _head_bytes = 0
+    _messages = 0
     _since = 0.0  # when it was begun to read, or answered
     _arrived = 0  # bytes since the last look
     _look: asyncio.TimerHandle | None = None
@@ -66,11 +71,16 @@ class HotProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._arrived += len(data)
+        if not (self._reading and self._messages) and UPGRADE.search(data):  # at the start of a request
+            # The parser would take the body for the other protocol's. We speak none, so there is no upgrade to ask for.
+            head, blank, rest = data.partition(b"\r\n\r\n")
+            data = UPGRADE.sub(b"\r\nx-ignored:", head + blank) + rest
+        in_head, messages = self._in_head, self._messages
         super().data_received(data)
-        if self._in_head:
+        if in_head and self._in_head and messages == self._messages:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
-                self._refuse(431)
+                self._refuse("head_too_large", f"The head of a request may have {HEAD_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -78,7 +88,12 @@ class HotProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self._reading = self._in_head = True
         self._head_bytes = 0
+        self._messages += 1
         self._since = self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # trailers of a chunked body are nothing that we read
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -143,7 +158,7 @@ class HotProtocol(HttpToolsProtocol):
         waited_s = self.loop.time() - self._since
         slow = self._arrived < SLOWEST_BYTES_PER_S * self._look_every_s
         if self._reading and slow and waited_s >= self.app.settings.request_timeout_s:
-            self._refuse(408)
+            self._refuse("too_slow", f"The request came slower than {SLOWEST_BYTES_PER_S} bytes a second.")
         elif not self._reading and waited_s >= self.timeout_keep_alive and self._is_idle():
             self.transport.close()
         else:
@@ -152,10 +167,16 @@ class HotProtocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _refuse(self, status: int) -> None:
-        """Hang up on a sender; in words, where no other answer can be under way."""
-        if self._is_idle():
-            self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+    def send_400_response(self, msg: str) -> None:
+        self._refuse("malformed_request", f"What came is not an HTTP request. {msg}")
+
+    def _refuse(self, code: str, detail: str) -> None:
+        """Hang up on a sender; in words, where it sent something and no other answer can be under way."""
+        if self._is_idle() and self._messages and not self.transport.is_closing():
+            request_id = os.urandom(16).hex()
+            reply = problem_reply(code, detail, request_id)
+            head = STATUS_LINE[reply.status] + reply.head(request_id)
+            self.transport.write(head + b"connection: close\r\n\r\n" + reply.body)
         self.transport.close()
 
     def _short_cut(self) -> _Cycle | None:

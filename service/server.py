@@ -5,6 +5,7 @@ A start that fails ends everything with a code other than 0: a service that cann
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from pathlib import Path
@@ -19,10 +20,12 @@ from service.app import create_app, worker_count
 from service.errors import StartupError
 from service.hot_protocol import HotProtocol
 from service.inference.repository import scan
+from service.inference.runtime import check_device
 from service.logs import configure_logs
 from service.settings import Settings, unknown_variables
 
 EXAMPLE = Path(__file__).with_name("examples") / "seven.png"
+BACKLOG = 2048  # as uvicorn's
 WORKER_START_S = 60  # a worker that is not up after this is started anew by the supervisor
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,6 +52,8 @@ class _Config(uvicorn.Config):
 
     def configure_logging(self) -> None:
         configure_logs(self.settings.log_level, self.settings.log_format)
+        access = logging.getLogger("uvicorn.access")  # ours is written at the edge
+        access.handlers, access.propagate = [], False
 
 
 class _Server(uvicorn.Server):
@@ -57,7 +62,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            _greet(self.config, self.servers[0].sockets[0].getsockname()[1])
+            _greet(self.config, (sockets or [])[0].getsockname()[1])
 
 
 class _Supervisor(Multiprocess):
@@ -67,6 +72,12 @@ class _Supervisor(Multiprocess):
         super().init_processes()
         if self.processes[0].wait_until_ready(WORKER_START_S, self.should_exit):
             _greet(self.config, self.sockets[0].getsockname()[1])
+
+    def terminate_all(self) -> None:
+        # Else who connects while the workers finish would be taken by the kernel for nobody.
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
 
 def serve(settings: Settings) -> None:
@@ -79,21 +90,41 @@ def serve(settings: Settings) -> None:
     for name in unknown_variables():
         log.warning("unknown setting, see docs/settings.md", variable=name)
     app = create_app(settings)
+    check_device(settings.device)
+    listening = _listen(settings)
     workers = worker_count(settings)
     if workers == 1:
         app.repository.load()  # before uvicorn, which would log what goes wrong here and not raise it
         # Uvicorn raises the signal again once it has stopped; a clean stop should exit with 0, not die of the signal.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-        _Server(_Config(app, settings)).run()
+        _Server(_Config(app, settings)).run([listening])
         return
     app.repository.scan()  # what can be told without loading is told here; loading is for the workers
     # Each of them reads the settings again, from the environment that it inherits.
     config = _Config("service.app:create_app", settings, factory=True, workers=workers)
-    supervisor = _Supervisor(config, [config.bind_socket()])
+    supervisor = _Supervisor(config, [listening])
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise StartupError("A worker could not start; the log above says why.")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A socket on the address of the settings, for all workers. Raises `StartupError`."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+        listening.set_inheritable(True)
+    except OSError as error:
+        raise StartupError(
+            f"Cannot listen on DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: {error.strerror}. "
+            "Stop what uses the port, or choose another."
+        ) from None
+    return listening
 
 
 def _greet(config: uvicorn.Config, port: int) -> None:

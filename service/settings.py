@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(
         30.0,
         gt=0,
+        le=3600,
         description="A request that waited longer for its turn is refused with 504; a connection on which a request "
         "comes slower than 1 KiB/s for that long is closed.",
     )
@@ -82,7 +83,10 @@ class Settings(BaseSettings):
         "as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
     )
     drain_delay_s: float = Field(
-        0.0, ge=0, description="After SIGTERM: how long to go on answering, no longer ready, before closing the port."
+        0.0,
+        ge=0,
+        le=3600,
+        description="After SIGTERM: how long to go on answering, no longer ready, before closing the port.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(

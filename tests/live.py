@@ -56,3 +56,17 @@ def serving(models: Path, **environment: str) -> Iterator[Live]:
             if process.poll() is None:
                 process.terminate()  # not killed: its workers would be left behind
                 process.wait(timeout=60)
+
+
+def digits(*arguments: str, models: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    if models is not None:
+        environment["DIGITS_MODEL_REPOSITORY"] = str(models)
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )

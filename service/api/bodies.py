@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from service.api.multipart import Form, Part, boundary_of, plain_parts
+from service.api.multipart import MAX_OTHER_PARTS, Form, Part, boundary_of, plain_parts
 from service.api.reply import Inbound
 from service.errors import (
     InvalidImage,
@@ -95,7 +95,7 @@ async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: i
         if kind != "form":
             return Body(kind, [], first, len(first))
         parts = plain_parts(first, boundary)
-        if parts is not None and len(parts) <= max_files:
+        if parts is not None and len(parts) <= min(max_files, MAX_OTHER_PARTS):
             return Body(kind, parts, b"", len(first))
     form = Form(boundary, wanted, max_files) if kind == "form" else None
     content = bytearray()

@@ -24,7 +24,7 @@ from service.api.schemas import (
     Receipt,
     encode,
 )
-from service.errors import InvalidValue, ServiceError
+from service.errors import DeadlineExceeded, InvalidValue, Overloaded, ServiceError
 from service.imaging.decode import PNG_SIGNATURE, Picture, decode, from_pixels
 from service.imaging.grey import GreyImage
 from service.imaging.normalise import Normalised, exact, normalise
@@ -35,6 +35,7 @@ from service.settings import Settings
 # Up to these sizes a picture is read on the event loop, where a hop to a thread costs more than the work (docs/log.md).
 INLINE_BYTES = 4096
 INLINE_PIXELS = 64 * 64
+MAX_WAITING_READS = 256
 T = TypeVar("T")
 
 
@@ -45,6 +46,7 @@ class DigitRoutes:
         self._repository = repository
         self._settings = settings
         self._executor = executor
+        self._reading = 0
         self._budget = bodies.Budget(settings.max_pending_bytes)
 
     async def predict(self, request: Inbound) -> Reply:
@@ -124,7 +126,28 @@ class DigitRoutes:
         )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        """Read pictures in a thread. Raises `Overloaded` where too many wait, `DeadlineExceeded` for who waited."""
+        if self._reading >= MAX_WAITING_READS:
+            raise Overloaded(
+                f"{self._reading} requests with large pictures wait to be read. Ask again after Retry-After.",
+                retry_after_s=1.0,
+            )
+        limit_s = self._settings.request_timeout_s
+        asked = time.perf_counter()
+
+        def in_time() -> T:
+            if (waited_s := time.perf_counter() - asked) > limit_s:
+                raise DeadlineExceeded(
+                    f"The picture waited {waited_s:.3f} s to be read, longer than DIGITS_REQUEST_TIMEOUT_S. "
+                    "Ask again later, or send smaller pictures."
+                )
+            return work()
+
+        self._reading += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, in_time)
+        finally:
+            self._reading -= 1
 
 
 def _is_light(content: bytes | bytearray | GreyImage | ServiceError) -> bool:
@@ -132,7 +155,9 @@ def _is_light(content: bytes | bytearray | GreyImage | ServiceError) -> bool:
     if not isinstance(content, (bytes, bytearray)):
         return True
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
-    return content[:8] == PNG_SIGNATURE and width * height <= INLINE_PIXELS
+    # 8-bit grey alone: all else is Pillow's, which holds a lock while it opens a file.
+    grey = content[:8] == PNG_SIGNATURE and content[24:26] == b"\x08\x00"
+    return grey and width * height <= INLINE_PIXELS
 
 
 class _Asked:

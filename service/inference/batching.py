@@ -194,6 +194,8 @@ class MicroBatcher:
                 self._next()
                 return
             run.add_done_callback(lambda done: self._finish(batch, done, started))
+            if self._queue:
+                self._watch_deadline()
 
     def _take(self) -> list[_Waiter]:
         """The next micro-batch: first come, first served; who left or came too late costs no run."""

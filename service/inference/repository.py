@@ -160,6 +160,8 @@ class Repository:
                 f"Required model {missing[0]} is not in {self.root}, which has {', '.join(sorted(names))}. "
                 "Train it, or mend DIGITS_REQUIRED_MODELS."
             )
+        if self._default_model not in names:
+            log.warning("the default model is not in the repository", default=self._default_model, has=sorted(names))
         return found
 
     def load(self) -> None:

@@ -120,6 +120,14 @@ def load_session(model: Path, device: Device, threads: int) -> Session:
     return session
 
 
+def check_device(device: Device) -> None:
+    """Raises `StartupError` where CUDA is asked for and the installed runtime has none, without loading a network."""
+    if device == "cuda":
+        import onnxruntime as ort
+
+        _wanted_providers(ort, device)
+
+
 def _wanted_providers(ort: Any, device: Device) -> list[str]:
     available = ort.get_available_providers()
     if device == "cpu" or CUDA not in available:

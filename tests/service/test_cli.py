@@ -1,26 +1,12 @@
 """The `digits` command, run as users run it."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, png, strokes
-
-
-def digits(*arguments: str, models: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    if models is not None:
-        environment["DIGITS_MODEL_REPOSITORY"] = str(models)
-    return subprocess.run(
-        [sys.executable, "-m", "service", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+from live import digits
 
 
 def test_predict_reads_files_and_tells_the_bad_ones(tmp_path: Path, models: Path) -> None:

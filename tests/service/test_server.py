@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from conftest import png, strokes
-from live import Live, serving
+from live import Live, digits, serving
 
 PNG = {"content-type": "image/png"}
 
@@ -138,10 +138,49 @@ def test_a_head_without_an_end_is_refused(live: Live) -> None:
 def test_who_sends_too_slowly_is_cut_off(models: Path, sent: bytes) -> None:
     with serving(models, DIGITS_REQUEST_TIMEOUT_S="0.2") as running, connect(running) as link:
         link.sendall(sent)
-        assert link.recv(65536) in (b"", ANSWER_408)
+        received = b""
+        while chunk := link.recv(65536):
+            received += chunk
+        assert received == b"" or received.startswith(b"HTTP/1.1 408 ")
 
 
-ANSWER_408 = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+def test_what_is_no_http_gets_a_problem_with_an_id(live: Live) -> None:
+    with connect(live) as link:
+        link.sendall(b"NONSENSE /predict\r\n\r\n")
+        received = b""
+        while chunk := link.recv(65536):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in received
+    assert b"x-request-id" in received
+
+
+def test_a_request_that_offers_another_protocol_is_answered_in_this_one(live: Live) -> None:
+    body = png(strokes())
+    upgrade = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQAoAAAAAIAAAAA"}
+    for headers in (PNG | upgrade, PNG | {"Connection": "upgrade", "Upgrade": "websocket"}):
+        assert httpx.post(f"{live.url}/predict", content=body, headers=headers).status_code == 200
+
+
+def test_trailers_change_nothing(live: Live) -> None:
+    body = png(strokes())
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ntransfer-encoding: chunked\r\n\r\n"
+    with connect(live) as link:
+        link.sendall(
+            head + b"%x\r\n" % len(body) + body + b"\r\n0\r\ncontent-type: text/plain\r\nx-request-id: t\r\n\r\n"
+        )
+        assert b"digit" in answer_body(link)
+
+
+def test_a_large_body_and_the_next_head_in_pieces_are_both_answered(live: Live) -> None:
+    large = png(np.random.default_rng(0).integers(0, 256, (550, 550), np.uint8), compress_level=0)
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: %d\r\n\r\n"
+    with connect(live) as link:
+        link.sendall(head % len(large) + large + b"GET /health/l")
+        link.sendall(b"ive HTTP/1.1\r\nhost: x\r\n\r\n")
+        received = b""
+        while received.count(b"HTTP/1.1 200") < 2 or not received.endswith(b"}"):
+            received += link.recv(65536)
 
 
 def test_probes_answer_while_large_pictures_are_read(live: Live) -> None:
@@ -187,10 +226,13 @@ def test_a_drain_delay_stops_readiness_before_the_port(models: Path) -> None:
         assert running.stop()[0] == 0  # a second signal ends the wait
 
 
-def test_a_port_in_use_is_told(models: Path, live: Live) -> None:
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_port_in_use_is_one_line_and_a_code(models: Path, live: Live, count: str) -> None:
     port = str(urlsplit(live.url).port)
-    with pytest.raises(AssertionError, match="no address"), serving(models, DIGITS_PORT=port):
-        pass
+    done = digits("serve", models=models, DIGITS_PORT=port, DIGITS_WORKERS=count)
+    assert done.returncode == 1
+    assert f"DIGITS_PORT={port}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_its_log_is_json_with_one_access_line_a_request(models: Path) -> None:
