@@ -6,7 +6,6 @@ Pillow's reader classes are called directly, chosen by the file's first bytes: n
 from __future__ import annotations
 
 import struct
-import threading
 import warnings
 from io import BytesIO
 from typing import NamedTuple
@@ -15,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pyspng
 import simplejpeg
-from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
 from service.errors import InvalidImage, ServiceError, TooLarge
+from service.imaging import png
 from service.imaging.grey import GreyImage, to_grey
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = png.SIGNATURE
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 LIGHT_JPEG_BYTES = 65_536
 FORMATS = "PNG, JPEG, WebP, BMP, GIF or TIFF"
@@ -50,8 +50,8 @@ ORIENTATION_STEPS = {
     7: "exif_mirrored_rotated_90",
     8: "exif_rotated_270",
 }
-# `warnings.catch_warnings` changes the whole process, so one thread at a time reads a header with warnings off.
-_QUIET = threading.Lock()
+# Once for the process: `warnings.catch_warnings` is not safe in threads, and an odd tag is not the operator's concern.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Picture(NamedTuple):
@@ -74,6 +74,11 @@ def decode(data: bytes | bytearray | memoryview, *, max_pixels: int, reduce: boo
         return quick or _decode_with_pillow(encoded, max_pixels, reduce=reduce)
     except ServiceError:
         raise
+    except Image.DecompressionBombError as error:  # a GIF's frame may be larger than its header says
+        raise TooLarge(
+            f"Expected at most {max_pixels} pixels (DIGITS_MAX_IMAGE_PIXELS); got more ({error}). "
+            "Send a smaller picture."
+        ) from error
     except Exception as error:  # hostile bytes make decoders raise anything, struct.error and MemoryError included
         raise InvalidImage(
             f"The image could not be decoded ({error or type(error).__name__}). It is truncated or corrupt: "
@@ -106,9 +111,12 @@ def _decode_grey_png(data: bytes, max_pixels: int) -> Picture | None:
     _check_size(width, height, max_pixels)
     if max(width, height) > LARGE_SIDE:
         return None
+    if not png.is_whole(data):
+        png.read_chunks(data)
     try:
         return Picture(pyspng.load(data), width=width, height=height)
     except (RuntimeError, ValueError):
+        png.check_grey_rows(data, width, height)  # Pillow would fill missing rows with black
         return None  # Pillow decides, and words the complaint
 
 
@@ -136,16 +144,15 @@ def _decode_with_pillow(data: bytes, max_pixels: int, *, reduce: bool) -> Pictur
             f"Expected a {FORMATS} image, told by its content; got {came}. Send the encoded file itself."
         )
     _check_before_opening(data, reader, max_pixels)
-    with _QUIET, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = reader(BytesIO(data))
-        _check_size(*image.size, max_pixels)
-        width, height = image.size
-        orientation = _orientation(image, data)
-        several = getattr(image, "is_animated", False)
-        if image.format == "TIFF":
-            _check_tiles(image, max_pixels)
-            image.load()  # turns the picture upright itself, and warns about odd tags only now
+    png_exif = png.read_chunks(data).exif if reader is PngImagePlugin.PngImageFile else b""
+    image = reader(BytesIO(data))
+    _check_size(*image.size, max_pixels)
+    width, height = image.size
+    orientation = _orientation(image, png_exif)
+    several = getattr(image, "is_animated", False)
+    if image.format == "TIFF":
+        _check_tiles(image, max_pixels)
+        image.load()  # turns the picture upright itself
     steps = ["first_frame"] if several else []
     if reduce and image.format == "JPEG" and (scale := _jpeg_scale(width, height)) > 1:
         image.draft("L", (width // scale, height // scale))
@@ -175,10 +182,30 @@ def _check_before_opening(data: bytes, reader: type[ImageFile], max_pixels: int)
     if reader is GifImagePlugin.GifImageFile and len(data) >= 10:
         width, height = struct.unpack_from("<HH", data, 6)
         _check_size(width, height, max_pixels)
+    if reader is PngImagePlugin.PngImageFile:
+        _check_size(*png.header_size(data), max_pixels)
+    if reader is WebPImagePlugin.WebPImageFile and (size := _webp_size(data)):
+        _check_size(*size, max_pixels)
     if reader is JpegImagePlugin.JpegImageFile and (scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
         raise InvalidImage(
             f"Expected a JPEG of at most {MAX_JPEG_SCANS} scans; got {scans}. Save it again as baseline."
         )
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """The canvas in px by the first chunk (RFC 9649, 2.5 to 2.7; RFC 6386, 9.1); none where that makes no sense."""
+    if len(data) < 30:
+        return None
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        sides = int.from_bytes(data[21:25], "little")
+        return (sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
 
 
 def _check_tiles(image: ImageFile, max_pixels: int) -> None:
@@ -187,12 +214,15 @@ def _check_tiles(image: ImageFile, max_pixels: int) -> None:
     _check_size(int(tags.get(322, 1)), int(tags.get(323, 1)), max(max_pixels, 1 << 20))
 
 
-def _orientation(image: ImageFile, data: bytes) -> int:
+def _orientation(image: ImageFile, png_exif: bytes) -> int:
     """EXIF orientation 1..8; 1 (upright) where there is none or it makes no sense."""
-    if image.format == "PNG" and b"eXIf" not in data:
-        return 1  # Pillow would decode the pixels to look behind them
     try:
-        value = image.getexif().get(EXIF_ORIENTATION, 1)
+        if image.format == "PNG":  # Pillow would decode the pixels to look behind them
+            exif = Image.Exif()
+            exif.load(png_exif)
+        else:
+            exif = image.getexif()
+        value = exif.get(EXIF_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 (a broken EXIF block does not make the picture unreadable)
         return 1
     return value if value in ORIENTATION_STEPS else 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, cast
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -10,6 +13,7 @@ GreyImage = npt.NDArray[np.uint8]  # (height, width), 0..255
 
 DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 ALPHA_MODES = {"LA", "PA", "La", "RGBA", "RGBa"}
+STRIP_PIXELS = 1 << 18  # deep pixels are scaled this many at a time: 2 MB of float64, what a cache holds
 ONE_COLOUR = 24  # grey levels: opaque pixels that differ less than this carry no picture, so the alpha channel does
 DULL = 64  # grey levels of contrast under which a single colour channel may show the ink better
 
@@ -22,7 +26,7 @@ def to_grey(image: Image.Image, longest_side: int | None) -> tuple[GreyImage, li
     factor = 1 if longest_side is None else max(image.size) // longest_side
     steps = [f"reduced_{factor}x"] if factor > 1 else []
     if image.mode in DEEP_MODES:
-        pixels, step = _from_deep(np.asarray(image))
+        pixels, step = _from_deep(image)
         return _reduced(Image.fromarray(pixels), factor), [*steps, step]
     if image.mode in ALPHA_MODES or "transparency" in image.info:
         rgba = _shrunk(image if image.mode in {"LA", "RGBA"} else image.convert("RGBA"), factor)
@@ -48,24 +52,44 @@ def _reduced(image: Image.Image, factor: int) -> GreyImage:
     return np.asarray(_shrunk(image, factor))
 
 
-def _from_deep(values: npt.NDArray[np.generic]) -> tuple[GreyImage, str]:
+def _from_deep(image: Image.Image) -> tuple[GreyImage, str]:
     """16-bit, 32-bit and float pixels. Pillow's own conversion to 8 bits clips them at 255.
 
     Whole numbers are scaled from the smallest depth (8, 12, 16 bits) that holds them; floats from 0..1 where they fit,
-    and anything else from its own range.
+    and anything else from its own range. In strips of rows: beside Pillow's own it takes two bytes a pixel.
     """
-    with np.errstate(invalid="ignore"):  # a signalling NaN warns when it is cast
-        real = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0).clip(-1e30, 1e30)
-    low, high = float(real.min()), float(real.max())
-    if values.dtype.kind == "f":
+    ranges = [(kind, float(strip.min()), float(strip.max())) for kind, _, strip in _strips(image)]
+    low, high = min(low for _, low, _ in ranges), max(high for _, _, high in ranges)
+    depth = None
+    if ranges[0][0] == "f":
         bounds = (0.0, 1.0) if low >= 0 and high <= 1 else (0.0, 255.0) if low >= 0 and high <= 255 else (low, high)
         step = "scaled_from_float"
     else:
         depth = next((depth for depth in (8, 12, 16) if high < 1 << depth), None) if low >= 0 else None
         bounds = (0.0, float((1 << depth) - 1)) if depth else (low, high)
         step = f"scaled_from_{depth or 32}_bit"
-    scaled = (real - bounds[0]) * (255 / max(bounds[1] - bounds[0], 1e-12))
-    return np.rint(scaled.clip(0, 255)).astype(np.uint8), step
+    table = _scaled(np.arange(1 << depth), bounds) if depth else None
+    pixels = np.empty((image.height, image.width), np.uint8)
+    for _, rows, strip in _strips(image):
+        pixels[rows] = _scaled(strip, bounds) if table is None else table[strip]
+    return pixels, step
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[str, slice, npt.NDArray[Any]]]:
+    """Kind of number, rows, and their values, finite and within 1e30, in strips of about `STRIP_PIXELS`."""
+    count = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, count):
+        bottom = min(top + count, image.height)
+        values = np.asarray(image.crop((0, top, image.width, bottom)))
+        if values.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):  # a signalling NaN warns when it is looked at
+                values = np.where(np.isfinite(values), values, 0).clip(-1e30, 1e30)
+        yield values.dtype.kind, slice(top, bottom), values
+
+
+def _scaled(values: npt.NDArray[Any], bounds: tuple[float, float]) -> GreyImage:
+    scaled = (values.astype(np.float64) - bounds[0]) * (255 / max(bounds[1] - bounds[0], 1e-12))
+    return cast("GreyImage", np.rint(scaled.clip(0, 255)).astype(np.uint8))
 
 
 def _from_rgb(image: Image.Image) -> GreyImage:

@@ -2,6 +2,8 @@
 
 import random
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
@@ -22,12 +24,13 @@ DRAWN = Image.fromarray(seven())
 NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (37, 29, 4), dtype=np.uint8))
 
 
+def chunk(name: bytes, body: bytes) -> bytes:
+    """One chunk of a PNG."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
 def header_only_png(width: int, height: int) -> bytes:
     """A PNG that names a size and holds a little compressed black."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = zlib.compress(bytes(100_000_000), 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
@@ -122,9 +125,61 @@ def test_every_exif_orientation_comes_upright(orientation: int, kind: str) -> No
     assert any(step.startswith("exif_") for step in picture.steps) == (orientation > 1)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_a_broken_exif_block_does_not_make_a_photo_unreadable() -> None:
     exif = b"Exif\x00\x00" + b"II*\x00" + b"\xff" * 40
     assert decode(encoded(DRAWN, "JPEG", exif=exif), max_pixels=LIMIT).pixels.shape == (200, 160)
+
+
+def test_an_odd_tag_is_no_error_where_warnings_are() -> None:
+    exif = b"Exif\x00\x00" + b"II*\x00" + b"\xff" * 40
+    script = (
+        "import sys; from service.imaging.decode import decode; "
+        "print(decode(sys.stdin.buffer.read(), max_pixels=10**6).pixels.shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        input=encoded(DRAWN, "JPEG", exif=exif),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.stdout.decode().strip(), done.stderr.decode()) == ("(200, 160)", "")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_the_orientation_of_a_png_is_read_before_and_behind_the_pixels(after: bool) -> None:
+    whole = encoded(DRAWN)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    body = exif.tobytes().removeprefix(b"Exif\x00\x00")
+    at = len(whole) - 12 if after else 33
+    picture = decode(whole[:at] + chunk(b"eXIf", body) + whole[at:], max_pixels=LIMIT)
+    assert np.array_equal(picture.pixels, np.rot90(seven(), -1))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"), [(np.uint16, "PNG"), (np.uint16, "TIFF"), (np.int32, "TIFF"), (np.float32, "TIFF")]
+)
+def test_deep_pixels_take_little_memory_beside_pillows_own(dtype: type, kind: str) -> None:
+    side = 3000
+    values = (np.arange(side * side, dtype=np.uint32) % 60_000).astype(dtype).reshape(side, side)
+    data = encoded(Image.fromarray(values), kind)
+    tracemalloc.start()  # sees numpy's arrays and Python's bytes, not Pillow's own buffer
+    decode(data, max_pixels=LIMIT)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes - len(data) < 5 * side * side
+
+
+@pytest.mark.parametrize("top", [200, 4000, 60_000, 2_000_000_000])
+@pytest.mark.parametrize("rows", [1, 3, 700])
+def test_deep_pixels_are_scaled_alike_in_all_strips(top: int, rows: int) -> None:
+    values = np.random.default_rng(2).integers(0, top, (rows, 901)).astype(np.int32)
+    values[0, 0] = top
+    full = next((limit for limit in (255, 4095, 65_535) if top <= limit), top)
+    low = 0 if full != top else values.min()
+    expected = np.rint((values.astype(float) - low) * (255 / (full - low)))
+    assert np.array_equal(decode(encoded(Image.fromarray(values), "TIFF"), max_pixels=LIMIT).pixels, expected)
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 30)])
@@ -192,6 +247,33 @@ def test_the_pixel_limit_holds_for_every_format(kind: str) -> None:
         decode(data, max_pixels=200 * 160 - 1)
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"VP8X" + struct.pack("<I", 10) + bytes(4) + (13_999).to_bytes(3, "little") * 2,
+        b"VP8L" + struct.pack("<I", 10) + b"\x2f" + struct.pack("<I", 13_999 | 13_999 << 14) + bytes(5),
+        b"VP8 " + struct.pack("<I", 10) + bytes(3) + b"\x9d\x01\x2a" + struct.pack("<HH", 14_000, 14_000),
+    ],
+)
+def test_a_huge_webp_is_refused_by_its_header(first: bytes) -> None:
+    data = b"RIFF" + struct.pack("<I", 4 + len(first)) + b"WEBP" + first
+    with pytest.raises(TooLarge, match=r"DIGITS_MAX_IMAGE_PIXELS.*14000 x 14000"):
+        decode(data, max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\x00\x00"}])
+def test_a_webp_of_each_kind_tells_its_size_before_it_is_opened(options: dict[str, object]) -> None:
+    with pytest.raises(TooLarge, match="160 x 200"):
+        decode(encoded(DRAWN.convert("RGB"), "WEBP", **options)[:40], max_pixels=100)
+
+
+def test_a_gif_whose_frame_is_larger_than_its_screen_is_too_large() -> None:
+    screen = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6)
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0) + b"\x02\x02\x44\x01\x00;"
+    with pytest.raises(TooLarge, match="DIGITS_MAX_IMAGE_PIXELS"):
+        decode(screen + frame, max_pixels=LIMIT)
+
+
 def test_a_small_tiff_that_asks_for_a_huge_tile_is_refused() -> None:
     values = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: 60_000, 323: 60_000, 324: 200, 325: 9}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
@@ -222,6 +304,37 @@ def test_a_truncated_file_is_refused(kind: str) -> None:
     for end in (1, 3, 9, 20, len(data) // 2):
         with pytest.raises(InvalidImage):
             decode(data[:end], max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("cut", [1, 4, 8, 12, 16])
+def test_a_png_without_its_end_is_truncated(mode: str, cut: int) -> None:
+    whole = encoded(DRAWN.convert(mode))
+    with pytest.raises(InvalidImage, match="truncated"):
+        decode(whole[:-cut], max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_bytes_behind_the_end_of_a_png_are_ignored(mode: str) -> None:
+    whole = encoded(DRAWN.convert(mode))
+    assert np.array_equal(decode(whole + b"more", max_pixels=LIMIT).pixels, seven())
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_png_whose_checksum_is_wrong_is_refused(mode: str) -> None:
+    data = bytearray(encoded(DRAWN.convert(mode)))
+    data[-13] ^= 1
+    with pytest.raises(InvalidImage, match="checksum of its IDAT"):
+        decode(data, max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 14, 27])
+def test_a_grey_png_with_fewer_rows_than_its_header_says_is_truncated(rows: int) -> None:
+    head = struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)
+    pixels = zlib.compress((b"\x00" + bytes(range(28))) * rows)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    with pytest.raises(InvalidImage, match=f"{rows} of 28 rows"):
+        decode(data, max_pixels=LIMIT)
 
 
 @given(
