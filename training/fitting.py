@@ -5,6 +5,7 @@ Every random number comes from (seed, epoch, batch), so that a resumed fit goes 
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 import time
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from training.augmentation import augment
 from training.checkpoint import BEST, LATEST, Checkpoints, State
 from training.data import Digits, Split
+from training.interruption import Interruption, deferred
 from training.networks import MOMENTUM, build
 from training.recipes import Optimiser, Recipe
 
@@ -50,14 +52,26 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
-    """Sets images and learning rate before an epoch, keeps the state after it, stops a fit that has stalled."""
+    """Sets images and learning rate before an epoch, keeps the state after it, stops a fit that has stalled.
 
-    def __init__(self, batches: Batches, recipe: Recipe, state: State, checkpoints: Checkpoints) -> None:
+    An interruption ends the fit after its batch; the epoch that it cuts short leaves no trace.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        recipe: Recipe,
+        state: State,
+        checkpoints: Checkpoints,
+        interruption: Interruption,
+    ) -> None:
         super().__init__()
         self._batches = batches
         self._recipe = recipe
         self._state = state
         self._checkpoints = checkpoints
+        self._interruption = interruption
+        self._cut_short = False
         self._best = build(recipe)  # without the optimiser, to be saved
         self._started = 0.0
 
@@ -75,14 +89,22 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
                 state = np.random.SeedSequence([self._batches.seed, epoch, place]).generate_state(2)
                 layer.seed_generator.state.assign(state)
 
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        del batch, logs
+        if self._interruption.requested:
+            self._cut_short = self.model.stop_training = True
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del epoch
+        if self._cut_short:
+            return
         is_best = self._state.add(logs or {}, time.perf_counter() - self._started)
         if is_best:
             self._best.set_weights(self.model.get_weights())
         self._checkpoints.save(self.model, self._best if is_best else None, self._state)
         patience = self._recipe.early_stop_patience
-        if patience is not None and self._state.has_stalled(patience):
+        stalled = patience is not None and self._state.has_stalled(patience)
+        if stalled or self._interruption.requested:
             self.model.stop_training = True
 
 
@@ -90,6 +112,9 @@ def fit(recipe: Recipe, parts: Split, seed: int, state: State, checkpoints: Chec
     """Fits until the recipe's last epoch and returns the network of the best one.
 
     Where there is a checkpoint, goes on from it; `state` is its state.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM, once the batch is done and Keras has left its loop.
     """
     keras.utils.set_random_seed(seed)
     newest = checkpoints.newest()
@@ -99,18 +124,24 @@ def fit(recipe: Recipe, parts: Split, seed: int, state: State, checkpoints: Chec
         network = build(recipe, momentum(recipe.epochs * len(Batches(parts.training, recipe, seed))))
         compile_network(network, recipe)
     if state.epoch < recipe.epochs and not _has_stalled(recipe, state):
-        batches = Batches(parts.training, recipe, seed)
+        _fit(network, recipe, parts, seed, state, checkpoints)
+    return keras.models.load_model(checkpoints.folder / f"epoch-{state.epoch:05d}" / BEST, compile=False)
+
+
+def _fit(network: keras.Model, recipe: Recipe, parts: Split, seed: int, state: State, checkpoints: Checkpoints) -> None:
+    batches = Batches(parts.training, recipe, seed)
+    with deferred() as interruption:
         network.fit(
             batches,
             validation_data=(parts.validation.images.astype(np.float32), one_hot(parts.validation.labels)),
             validation_batch_size=500,
             initial_epoch=state.epoch,
             epochs=recipe.epochs,
-            callbacks=[Epochs(batches, recipe, state, checkpoints)],
+            callbacks=[Epochs(batches, recipe, state, checkpoints, interruption)],
             verbose=1 if sys.stdout.isatty() else 2,
             shuffle=False,  # Keras would shuffle the batches from a state that a checkpoint does not hold
         )
-    return keras.models.load_model(checkpoints.folder / f"epoch-{state.epoch:05d}" / BEST, compile=False)
+        gc.collect()  # an iterator that is left in the middle has to go before the interpreter does
 
 
 def compile_network(network: keras.Model, recipe: Recipe) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -26,6 +25,7 @@ from training.backend import start_keras
 from training.checkpoint import Checkpoints, State, fingerprint
 from training.data import Dataset, Split, load, split
 from training.errors import CheckFailed, Interrupted, TrainingError
+from training.interruption import deferred, handled
 from training.recipes import Recipe
 
 DEFAULT_SEED = 0
@@ -56,12 +56,13 @@ def run(
     _check_numbers(epochs=epochs, batch_size=batch_size, limit=limit, seed=seed + 1)
     standard = recipes.find(recipe)
     chosen = replace(standard, epochs=epochs or standard.epochs, batch_size=batch_size or standard.batch_size)
-    dataset = load(data) if limit is None else load(data).limit(limit)
-    parts = split(dataset.training, chosen.validation, chosen.calibration, seed)
     checkpoints = Checkpoints(runs / recipe)
-    state = checkpoints.start(fingerprint(chosen, seed, dataset.digest), chosen.epochs, resume=resume)
-    start_keras()
     with _stoppable(checkpoints):
+        dataset = load(data) if limit is None else load(data).limit(limit)
+        parts = split(dataset.training, chosen.validation, chosen.calibration, seed)
+        state = checkpoints.start(fingerprint(chosen, seed, dataset.digest), chosen.epochs, resume=resume)
+        with deferred():
+            start_keras()
         from training import evaluation, fitting
 
         _print_plan(chosen, dataset, parts, state)
@@ -149,19 +150,14 @@ def _print_plan(recipe: Recipe, dataset: Dataset, parts: Split, state: State) ->
 @contextmanager
 def _stoppable(checkpoints: Checkpoints) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run with the words that take it up again."""
-    previous = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
+        with handled(signal.default_int_handler):
+            yield
     except KeyboardInterrupt:
         newest = checkpoints.newest()
         if newest is None:
             raise Interrupted("Stopped before an epoch was finished: nothing is kept.") from None
         raise Interrupted(f"Stopped: {newest} is kept. The same command with --resume goes on from there.") from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, previous)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

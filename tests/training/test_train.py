@@ -20,6 +20,7 @@ from training import recipes, train
 from training.errors import CheckFailed, ResumeError, TrainingError
 from training.evaluation import open_model
 
+SECONDS_TO_END = 20
 CARD_KEYS = {
     "schema": int,
     "name": str,
@@ -140,7 +141,11 @@ def stop_in_third_epoch(arguments: list[str], signal_number: int) -> subprocess.
             if line.startswith("Epoch 3/"):
                 running.send_signal(signal_number)
                 break
-        output, errors = running.communicate()
+        try:
+            output, errors = running.communicate(timeout=SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            raise
     return subprocess.CompletedProcess(arguments, running.returncode, output, errors)
 
 
@@ -161,6 +166,22 @@ def test_sigterm_stops_a_run_as_ctrl_c_does(digits, tmp_path):
     stopped = stop_in_third_epoch(command("mlp-40", digits, tmp_path, "--epochs", "5000"), signal.SIGTERM)
     assert (stopped.returncode, len(stopped.stderr.splitlines())) == (130, 1)
     assert next((tmp_path / "runs" / "mlp-40").glob("epoch-*/latest.keras")).is_file()
+
+
+def test_digits_train_ends_promptly_when_it_is_stopped(digits, tmp_path):
+    arguments = command("dense-512x512", digits, tmp_path, "--epochs", "5000")
+    arguments[1:3] = ["-m", "service", "train"]
+    stopped = stop_in_third_epoch(arguments, signal.SIGINT)
+    assert (stopped.returncode, len(stopped.stderr.splitlines())) == (130, 1)
+    assert stopped.stderr.startswith("digits: Stopped: ")
+    assert next((tmp_path / "runs" / "dense-512x512").glob("epoch-*/latest.keras")).is_file()
+
+
+def test_digits_train_without_a_recipe_names_them_in_one_line():
+    program = [sys.executable, "-m", "service", "train"]
+    done = subprocess.run(program, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "give --recipe, one of: cnn, " in done.stderr
 
 
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"{SHARED_DATA} is not there")
