@@ -11,19 +11,24 @@ from service.api.schemas import Live, Ready, encode
 from service.inference.repository import Repository
 
 LIVE, READY = "/health/live", "/health/ready"
+OPEN: dict[str, list[str]] = {"security": []}  # no key
 
 
 def health_routes(repository: Repository, draining: Callable[[], bool]) -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    @router.get(LIVE, summary="Is the process alive?", responses=answers(Live))
+    @router.get(LIVE, summary="Is the process alive?", responses=answers(Live, "internal"), openapi_extra=OPEN)
     async def live() -> Response:
         return Response(encode(Live(live=True)), media_type="application/json")
 
     @router.get(
         READY,
         summary="Will requests be answered?",
-        responses={**answers(Ready), 503: {**answers(Ready)[200], "description": "Loading, failed, or draining"}},
+        responses={
+            **answers(Ready, "internal"),
+            503: {**answers(Ready)[200], "description": "Loading, failed, or draining"},
+        },
+        openapi_extra=OPEN,
     )
     async def ready() -> Response:
         models = {name: repository.has_ready(name) for name in repository.required_models}

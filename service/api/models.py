@@ -24,11 +24,15 @@ def model_routes(repository: Repository, default_model: str) -> APIRouter:
             versions=[_version(version) for version in versions],
         )
 
-    @router.get("/models", summary="What is loaded", responses=answers(ModelList, "unauthorized"))
+    @router.get("/models", summary="What is loaded", responses=answers(ModelList, "unauthorized", "internal"))
     async def models() -> Response:
         return _json(ModelList([info(name) for name in repository.model_names()]))
 
-    @router.get("/models/{name}", summary="One model", responses=answers(ModelInfo, "unauthorized", "model_not_found"))
+    @router.get(
+        "/models/{name}",
+        summary="One model",
+        responses=answers(ModelInfo, "unauthorized", "model_not_found", "internal"),
+    )
     async def model(name: str) -> Response:
         return _json(info(name))
 

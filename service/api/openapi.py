@@ -107,6 +107,7 @@ def describe(app: FastAPI, *, with_key: bool) -> None:
             for name in ("HTTPValidationError", "ValidationError"):
                 components["schemas"].pop(name, None)
             _drop_framework_errors(schema)
+            _tell_request_ids(schema)
             if with_key:
                 components["securitySchemes"] = {
                     "bearer": {"type": "http", "scheme": "bearer"},
@@ -117,6 +118,14 @@ def describe(app: FastAPI, *, with_key: bool) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _tell_request_ids(schema: dict[str, Any]) -> None:
+    header = {"description": "The client's, where it sent a sane one.", "schema": {"type": "string"}}
+    for path in schema["paths"].values():
+        for operation in path.values():
+            for answer in operation["responses"].values():
+                answer["headers"] = {"X-Request-ID": header}
 
 
 def _drop_framework_errors(schema: dict[str, Any]) -> None:

@@ -99,6 +99,15 @@ def test_openapi_names_every_body_form_and_error(client: httpx.Client) -> None:
     assert all(f"`{code}`" in told for code in STATUS_OF_CODE if code not in UNTOLD)
 
 
+def test_openapi_tells_the_request_id_of_every_answer_and_what_needs_no_key(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path, operations in paths.items():
+        for operation in operations.values():
+            assert all("X-Request-ID" in answer["headers"] for answer in operation["responses"].values())
+            assert "500" in operation["responses"]
+            assert ("security" in operation) == path.startswith("/health")
+
+
 def test_every_reference_in_openapi_leads_somewhere(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     names = set(document["components"]["schemas"])
