@@ -122,11 +122,11 @@ class HotProtocol(HttpToolsProtocol):
             self._write(refusal, cycle)
             # Who asks again at once after a refusal is not even read for a while: refusing costs, too.
             self.flow.pause_reading()
-            self.loop.call_later(REFUSED_PAUSE_S, self.flow.resume_reading)
+            self.loop.call_later(REFUSED_PAUSE_S, self._read_again)
         else:
             self._task = self.loop.create_task(self._answer(cycle))
             self.tasks.add(self._task)
-            self._task.add_done_callback(self.tasks.discard)
+            self._task.add_done_callback(self._answered)
 
     def on_response_complete(self) -> None:
         # Uvicorn's, but for its keep-alive timer: making and cancelling one for every request costs 3 us.
@@ -193,6 +193,15 @@ class HotProtocol(HttpToolsProtocol):
         cycle.request = request = Inbound("POST", path, query, self.headers, cycle.receive)
         length = request.headers.get(b"content-length", b"")
         return cycle if length.isdigit() and int(length) <= SHORT_CUT_BYTES else None
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        # Here, not in the task: one that is cancelled before its first step runs none of its code.
+        self.tasks.discard(task)
+        self.app.edge.leave()
+
+    def _read_again(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     async def _answer(self, cycle: _Cycle) -> None:
         try:

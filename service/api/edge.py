@@ -54,11 +54,16 @@ class Edge:
             await self._ask_framework(request, scope, send)
         elif (refusal := self.admit(request)) is not None:
             await _send(send, refusal, request.id)
-        elif (reply := await self.respond(request, handler)) is not None:
-            await _send(send, reply, request.id)
+        else:
+            try:
+                reply = await self.respond(request, handler)
+            finally:
+                self.leave()
+            if reply is not None:
+                await _send(send, reply, request.id)
 
     def admit(self, request: Inbound) -> Reply | None:
-        """Take a place for a hot request, which `respond` gives back; the refusal where all are taken.
+        """Take a place for a hot request, which `leave` gives back; the refusal where all are taken.
 
         At the door, before the picture is read: a refusal must cost a fraction of an answer.
         """
@@ -74,6 +79,11 @@ class Edge:
         self._log(request, reply.status, time.perf_counter(), "")
         return reply
 
+    def leave(self) -> None:
+        """Give the place of an admitted request back, whatever became of it."""
+        self._in_flight -= 1
+        self._pace.count()
+
     async def respond(self, request: Inbound, handler: Handler) -> Reply | None:
         """The answer of a hot route that was admitted, or the problem it met; None when the client has left."""
         started = time.perf_counter()
@@ -85,9 +95,6 @@ class Edge:
             return None
         except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
             reply = reply_to(error, request.id)
-        finally:
-            self._in_flight -= 1
-            self._pace.count()
         self._log(request, reply.status, started, reply.timings)
         return reply
 
@@ -127,7 +134,7 @@ class Edge:
 
 
 class Pace:
-    """How long an answer takes at the rate of the last second or so, in seconds."""
+    """How long an answer takes at the rate of the last `PACE_ANSWERS`, in seconds."""
 
     def __init__(self) -> None:
         self.seconds_per_answer = 0.001

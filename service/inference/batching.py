@@ -164,8 +164,8 @@ class MicroBatcher:
 
     def _start(self) -> None:
         if self._arrived and self._queued_images < self.max_batch_size:
-            # As long as every turn brings more, the loop is busy and nobody waits for a clock: half the batches are
-            # twice as large, and the network's weights are read once for them (docs/log.md).
+            # As long as every turn brings more, the loop is busy and nobody waits for a clock: the batches get twice
+            # as large, and the network's weights are read once for each (docs/log.md).
             self._arrived = False
             self._loop.call_soon(self._start)
             return
