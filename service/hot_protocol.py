@@ -8,14 +8,14 @@ how slowly a request may arrive.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
+from functools import lru_cache
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.api.problems import problem_reply
-from service.api.reply import Handler, Inbound, Reply
+from service.api.reply import Handler, Inbound, Reply, new_id
 
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 HEAD_BYTES = 65_536
@@ -39,8 +39,10 @@ class _Cycle:
         self.response_complete = False
         self.message_event = _NOBODY_WAITS
 
-    async def receive(self) -> dict[str, Any]:
-        return {"type": "http.request", "body": self.body, "more_body": False}
+
+
+async def _receive_nothing() -> dict[str, Any]:
+    raise AssertionError("a short-cut request has its whole body before its handler runs")
 
 
 class _NoEvent:
@@ -71,7 +73,8 @@ class HotProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._arrived += len(data)
-        if not (self._reading and self._messages) and UPGRADE.search(data):  # at the start of a request
+        # At the start of a request; lower case costs a tenth of what the pattern does on a body.
+        if not (self._reading and self._messages) and b"\r\nupgrade:" in data.lower():
             # The parser would take the body for the other protocol's. We speak none, so there is no upgrade to ask for.
             head, blank, rest = data.partition(b"\r\n\r\n")
             data = UPGRADE.sub(b"\r\nx-ignored:", head + blank) + rest
@@ -118,7 +121,9 @@ class HotProtocol(HttpToolsProtocol):
         cycle, self._short = self._short, None
         if cycle is None:
             super().on_message_complete()
-        elif (refusal := self.app.edge.admit(cycle.request)) is not None:
+            return
+        cycle.request.body = cycle.body
+        if (refusal := self.app.edge.admit(cycle.request)) is not None:
             self._write(refusal, cycle)
             # Who asks again at once after a refusal is not even read for a while: refusing costs, too.
             self.flow.pause_reading()
@@ -173,7 +178,7 @@ class HotProtocol(HttpToolsProtocol):
     def _refuse(self, code: str, detail: str) -> None:
         """Hang up on a sender; in words, where it sent something and no other answer can be under way."""
         if self._is_idle() and self._messages and not self.transport.is_closing():
-            request_id = os.urandom(16).hex()
+            request_id = new_id()
             reply = problem_reply(code, detail, request_id)
             head = STATUS_LINE[reply.status] + reply.head(request_id)
             self.transport.write(head + b"connection: close\r\n\r\n" + reply.body)
@@ -190,7 +195,7 @@ class HotProtocol(HttpToolsProtocol):
         if handler is None:
             return None
         cycle = _Cycle(handler)
-        cycle.request = request = Inbound("POST", path, query, self.headers, cycle.receive)
+        cycle.request = request = Inbound("POST", path, query, self.headers, _receive_nothing)
         length = request.headers.get(b"content-length", b"")
         return cycle if length.isdigit() and int(length) <= SHORT_CUT_BYTES else None
 
@@ -217,14 +222,16 @@ class HotProtocol(HttpToolsProtocol):
             self._write(reply, cycle)
 
     def _write(self, reply: Reply, cycle: _Cycle) -> None:
-        parts = [STATUS_LINE[reply.status]]
-        for name, value in self.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(reply.head(cycle.request.id))
-        parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        parts.append(reply.body)
-        self.transport.write(b"".join(parts))
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        start = _first_lines(reply.status, tuple(self.server_state.default_headers))
+        self.transport.write(b"".join((start, reply.head(cycle.request.id), end, reply.body)))
         cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+
+@lru_cache(maxsize=32)
+def _first_lines(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The status line and the headers of every answer, which change once a second."""
+    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -88,7 +88,7 @@ async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: i
     if (length := request.headers.get(b"content-length", b"")).isdigit():
         _check_size(int(length), max_bytes)
     boundary = boundary_of(content_type) if kind == "form" else b""
-    message = await _next(request)
+    message = await _next(request) if request.body is None else {"body": request.body}
     first = message.get("body", b"")
     _check_size(len(first), max_bytes)
     if not message.get("more_body", False):  # the usual case: the whole body came at once, and needs no copy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
@@ -20,26 +20,43 @@ SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
 
 class Inbound:
-    """One HTTP request. Header names are lower case; `id` is the client's X-Request-ID where it sent a sane one."""
+    """One HTTP request. Header names are lower case; `id` is the client's X-Request-ID where it sent a sane one.
 
-    __slots__ = ("headers", "id", "method", "query", "raw_path", "receive")
+    `body` is the whole body where it came at once; else `receive` brings it.
+    """
+
+    __slots__ = ("body", "headers", "id", "method", "query", "raw_path", "receive")
 
     def __init__(
-        self, method: str, raw_path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], receive: Receive
+        self,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+        receive: Receive,
     ) -> None:
         self.method = method
         self.raw_path = raw_path
         self.query = _parse_query(query) if query else NO_QUERY
         self.headers: Mapping[bytes, bytes] = dict(headers)
         self.receive = receive
+        self.body: bytes | None = None
         given = self.headers.get(b"x-request-id")
         sane = given is not None and SANE_ID.fullmatch(given)
-        self.id: str = given.decode() if sane else os.urandom(16).hex()  # type: ignore[union-attr]
+        self.id: str = given.decode() if sane else new_id()  # type: ignore[union-attr]
 
     @classmethod
     def from_scope(cls, scope: Scope, receive: Receive) -> Inbound:
         raw_path = scope.get("raw_path") or scope["path"].encode()
         return cls(scope["method"], raw_path, scope["query_string"], scope["headers"], receive)
+
+
+_random = random.Random()  # noqa: S311 - ids must differ, not be secret, and os.urandom is a system call
+
+
+def new_id() -> str:
+    """32 hexadecimal digits."""
+    return f"{_random.getrandbits(128):032x}"
 
 
 @lru_cache(maxsize=256)  # clients send the same few queries again and again, and parsing costs 10 us
@@ -80,7 +97,11 @@ class Reply:
 
     def head(self, request_id: str) -> bytes:
         """The same as they stand in HTTP/1.1, each line with its end."""
-        return b"".join([b"%b: %b\r\n" % header for header in self.headers(request_id)])
+        head = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
+        head %= self.content_type, len(self.body), request_id.encode()
+        for header in self.extra_headers:
+            head += b"%b: %b\r\n" % header
+        return head + b"server-timing: %b\r\n" % self.timings.encode() if self.timings else head
 
 
 Handler = Callable[[Inbound], Awaitable[Reply]]

@@ -270,7 +270,10 @@ class Repository:
 
     def newest(self, name: str) -> ModelVersion | None:
         """The newest version of a model that is ready, if any."""
-        return next((v for v in self._models.get(name, ()) if v.state == "READY"), None)
+        for version in self._models.get(name, ()):  # no generator: every request asks
+            if version.state == "READY":
+                return version
+        return None
 
 
 def scan(root: Path) -> list[ModelVersion]:
