@@ -40,7 +40,6 @@ class _Cycle:
         self.message_event = _NOBODY_WAITS
 
 
-
 async def _receive_nothing() -> dict[str, Any]:
     raise AssertionError("a short-cut request has its whole body before its handler runs")
 
