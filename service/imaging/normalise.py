@@ -46,12 +46,24 @@ def exact(picture: Picture) -> Normalised:
 
 def normalise(picture: Picture) -> Normalised:
     """`preprocess=auto`: any picture of one digit."""
+    return in_convention(picture) or found_in(picture)
+
+
+def in_convention(picture: Picture) -> Normalised | None:
+    """A picture that keeps MNIST's convention, but for its polarity or a move; None for any other. Takes 5 us."""
     pixels = picture.pixels
-    if pixels.shape == (SIDE, SIDE):
-        if (placed := _as_mnist(pixels)) is not None:
-            return Normalised(placed[0], (*picture.steps, placed[1]))
-        if (placed := _as_mnist(255 - pixels)) is not None:
-            return Normalised(placed[0], (*picture.steps, "inverted", placed[1]))
+    if pixels.shape != (SIDE, SIDE):
+        return None
+    if (placed := _as_mnist(pixels)) is not None:
+        return Normalised(placed[0], (*picture.steps, placed[1]))
+    if (placed := _as_mnist(255 - pixels)) is not None:
+        return Normalised(placed[0], (*picture.steps, "inverted", placed[1]))
+    return None
+
+
+def found_in(picture: Picture) -> Normalised:
+    """The digit that is looked for in any other picture. Takes milliseconds."""
+    pixels = picture.pixels
     steps = list(picture.steps)
     view = _view(pixels)
     found = None

@@ -1,0 +1,134 @@
+"""Submitted pictures to what the networks see: light ones at once on the event loop, all others in a thread.
+
+A hop to a thread costs more than reading a light picture does, and a heavy one would hold everybody up (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import NamedTuple, TypeVar
+
+from service.api import bodies
+from service.api.bodies import Body, Submitted
+from service.errors import DeadlineExceeded, Overloaded, ServiceError
+from service.imaging.decode import PNG_SIGNATURE, Picture, decode, from_pixels
+from service.imaging.normalise import Normalised, exact, in_convention, normalise
+from service.settings import Settings
+
+LIGHT_PIXELS = 64 * 64
+LIGHT_BODY_BYTES = 4096  # of one picture
+LIGHT_BATCH_BYTES = 65_536  # 200 light pictures, which take 2 ms
+MAX_WAITING = 256
+T = TypeVar("T")
+
+
+class Preprocess(NamedTuple):
+    """What makes 28 x 28 of a picture. `quick` takes microseconds and gives None where it is not enough."""
+
+    quick: Callable[[Picture], Normalised | None]
+    thorough: Callable[[Picture], Normalised]
+    reduce: bool
+
+
+PREPROCESS = {"auto": Preprocess(in_convention, normalise, True), "none": Preprocess(exact, exact, False)}
+
+
+class Reader:
+    """Reads the pictures of all requests."""
+
+    def __init__(self, settings: Settings, executor: Executor) -> None:
+        self._max_pixels = settings.max_image_pixels
+        self._max_images = settings.max_batch_images
+        self._timeout_s = settings.request_timeout_s
+        self._executor = executor
+        self._waiting = 0
+
+    async def one(self, body: Body, preprocess: Preprocess) -> Normalised:
+        """The picture of a request that holds one.
+
+        Raises:
+            MalformedRequest, InvalidValue, InvalidImage, TooLarge: what is wrong with it.
+            Overloaded, DeadlineExceeded: too many pictures wait for a thread, or this one waited too long.
+        """
+        if body.size > LIGHT_BODY_BYTES:
+            return await self._in_thread(lambda: self._read(bodies.one_picture(body), preprocess))
+        picture = bodies.one_picture(body)
+        image = self._at_once(picture, preprocess)
+        return image if image is not None else await self._in_thread(lambda: self._read(picture, preprocess))
+
+    async def many(self, body: Body, preprocess: Preprocess) -> tuple[list[Submitted], list[Normalised | ServiceError]]:
+        """The pictures of a batch, each with what the network sees of it or what is wrong with it. Raises as `one`."""
+        if body.size > LIGHT_BATCH_BYTES:
+            return await self._in_thread(lambda: self._all_of(body, preprocess))
+        pictures = bodies.many_pictures(body, self._max_images)
+        images = [self._tried(self._at_once, picture, preprocess) for picture in pictures]
+        if None in images:
+            heavy = [index for index, image in enumerate(images) if image is None]
+            read = await self._in_thread(lambda: self._all([pictures[index] for index in heavy], preprocess))
+            for index, image in zip(heavy, read, strict=True):
+                images[index] = image
+        return pictures, [image for image in images if image is not None]
+
+    def _at_once(self, picture: Submitted, preprocess: Preprocess) -> Normalised | None:
+        """What the network sees, where that takes well under a millisecond; else None."""
+        return preprocess.quick(self._decode(picture, preprocess)) if _is_light(picture.content) else None
+
+    def _read(self, picture: Submitted, preprocess: Preprocess) -> Normalised:
+        return preprocess.thorough(self._decode(picture, preprocess))
+
+    def _all_of(self, body: Body, preprocess: Preprocess) -> tuple[list[Submitted], list[Normalised | ServiceError]]:
+        pictures = bodies.many_pictures(body, self._max_images)
+        return pictures, self._all(pictures, preprocess)
+
+    def _all(self, pictures: list[Submitted], preprocess: Preprocess) -> list[Normalised | ServiceError]:
+        return [self._tried(self._read, picture, preprocess) for picture in pictures]
+
+    def _tried(
+        self, read: Callable[[Submitted, Preprocess], T], picture: Submitted, preprocess: Preprocess
+    ) -> T | ServiceError:
+        try:
+            return read(picture, preprocess)
+        except ServiceError as error:
+            return error
+
+    def _decode(self, picture: Submitted, preprocess: Preprocess) -> Picture:
+        content = picture.content
+        if isinstance(content, (bytes, bytearray)):
+            return decode(content, max_pixels=self._max_pixels, reduce=preprocess.reduce)
+        if isinstance(content, ServiceError):
+            raise content
+        return from_pixels(content, max_pixels=self._max_pixels)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._waiting >= MAX_WAITING:
+            raise Overloaded(
+                f"{self._waiting} requests with large pictures wait to be read. Ask again after Retry-After.",
+                retry_after_s=1.0,
+            )
+        asked = time.perf_counter()
+
+        def in_time() -> T:
+            if (waited_s := time.perf_counter() - asked) > self._timeout_s:
+                raise DeadlineExceeded(
+                    f"The picture waited {waited_s:.3f} s to be read, longer than DIGITS_REQUEST_TIMEOUT_S. "
+                    "Ask again later, or send smaller pictures."
+                )
+            return work()
+
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, in_time)
+        finally:
+            self._waiting -= 1
+
+
+def _is_light(content: object) -> bool:
+    """Few bytes may be a picture of millions of pixels; and all but 8-bit grey is Pillow's, which holds a lock."""
+    if not isinstance(content, (bytes, bytearray)):
+        return True
+    width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    grey = content[:8] == PNG_SIGNATURE and content[24:26] == b"\x08\x00"
+    return grey and width * height <= LIGHT_PIXELS
