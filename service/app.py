@@ -28,6 +28,8 @@ from service.api.problems import problem_reply, reply_to
 from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
 from service.api.schemas import BatchAnswer, ConfidenceAnswer, PredictAnswer
 from service.errors import ServiceError
+from service.inference.board import Board
+from service.inference.reload import Reloader
 from service.inference.repository import Repository
 from service.inference.runtime import available_cpus, check_installation
 from service.logs import AccessLog
@@ -43,6 +45,7 @@ class DigitService(FastAPI):
 
     edge: Edge
     repository: Repository
+    reloader: Reloader
     settings: Settings
     draining: bool = False
 
@@ -70,19 +73,27 @@ def create_app(settings: Settings | None = None) -> DigitService:
         default_model=settings.default_model,
         required=settings.required_models,
         max_batch_size=settings.max_batch_size,
+        versions_kept=settings.versions_kept,
+    )
+    reloader = Reloader(
+        repository,
+        Board.of_the_workers(),
+        poll_s=settings.repository_poll_s,
+        retire_after_s=settings.request_timeout_s,
     )
     workers = ThreadPoolExecutor(max(2, threads), thread_name_prefix="digits")
     app = DigitService(
         title="digit-service",
         version=__version__,
         description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457).",
-        lifespan=_lifespan(repository, workers, settings),
+        lifespan=_lifespan(reloader, workers, settings),
         docs_url=None,  # ours needs no address outside
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers={ServiceError: _on_error, HTTPException: _on_http_error, Exception: _on_error},
     )
     app.repository = repository
+    app.reloader = reloader
     app.settings = settings
     routes = DigitRoutes(repository, settings, workers)
     hot = _hot_routes(app, routes, settings.max_batch_images)
@@ -177,25 +188,30 @@ def worker_count(settings: Settings) -> int:
     return settings.workers or available_cpus()
 
 
-def _lifespan(repository: Repository, workers: ThreadPoolExecutor, settings: Settings) -> Any:
+def _lifespan(reloader: Reloader, workers: ThreadPoolExecutor, settings: Settings) -> Any:
     @asynccontextmanager
     async def lifespan(app: DigitService) -> AsyncIterator[None]:
-        await asyncio.get_running_loop().run_in_executor(workers, repository.load)
-        repository.start(max_queue_size=settings.max_queue_size, inline_below_s=INLINE_RUN_S)
-        for version in repository.versions():
-            provider = version.session.provider if version.session else None
-            log.info("model", name=version.name, version=version.version, state=version.state, provider=provider)
+        await asyncio.get_running_loop().run_in_executor(workers, reloader.load)
+        app.repository.start(max_queue_size=settings.max_queue_size, inline_below_s=INLINE_RUN_S)
+        reloader.start()
+        _reload_on_hangup(reloader)
         # What start-up left lives for ever: the collector need not walk its 30 ms again and again (docs/log.md).
         gc.collect()
         gc.freeze()
         if settings.drain_delay_s:
             _drain_before_stopping(app, settings.drain_delay_s)
         yield
-        await repository.close()
+        await reloader.close()
+        await app.repository.close()
         app.edge.access_log.flush()
         workers.shutdown()
 
     return lifespan
+
+
+def _reload_on_hangup(reloader: Reloader) -> None:
+    if threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.rescan)
 
 
 def _drain_before_stopping(app: DigitService, delay_s: float) -> None:

@@ -13,7 +13,7 @@ from service.errors import ServiceError, StartupError
 
 if TYPE_CHECKING:
     from service.inference.predictor import Prediction
-    from service.inference.repository import ModelVersion
+    from service.inference.version import ModelVersion
 
 app = typer.Typer(
     name="digits",
@@ -88,7 +88,7 @@ def predict(
             failed = True
             print(f"{file}: {error}", file=sys.stderr)
             continue
-        _, rounded = network.run((image.pixels[None],))
+        *_, rounded = network.run((image.pixels[None],))
         print(f"{file}: {_in_words(read_rows(rounded)[0])}")
     if failed:
         raise SystemExit(1)

@@ -6,8 +6,10 @@ A start that fails ends everything with a code other than 0: a service that cann
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from service.app import create_app, worker_count
 from service.errors import StartupError
 from service.hot_protocol import HotProtocol
+from service.inference.board import FOLDER_VARIABLE, Board
 from service.inference.repository import scan
 from service.inference.runtime import check_device
 from service.logs import configure_logs
@@ -73,6 +76,10 @@ class _Supervisor(Multiprocess):
         if self.processes[0].wait_until_ready(WORKER_START_S, self.should_exit):
             _greet(self.config, self.sockets[0].getsockname()[1])
 
+    def handle_hup(self) -> None:
+        # Uvicorn's starts all workers anew; they need only look at the repository.
+        Board.of_the_workers().change()
+
     def terminate_all(self) -> None:
         # Else who connects while the workers finish would be taken by the kernel for nobody.
         for listening in self.sockets:
@@ -94,7 +101,7 @@ def serve(settings: Settings) -> None:
     listening = _listen(settings)
     workers = worker_count(settings)
     if workers == 1:
-        app.repository.load()  # before uvicorn, which would log what goes wrong here and not raise it
+        app.reloader.load()  # before uvicorn, which would log what goes wrong here and not raise it
         # Uvicorn raises the signal again once it has stopped; a clean stop should exit with 0, not die of the signal.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
@@ -103,8 +110,10 @@ def serve(settings: Settings) -> None:
     app.repository.scan()  # what can be told without loading is told here; loading is for the workers
     # Each of them reads the settings again, from the environment that it inherits.
     config = _Config("service.app:create_app", settings, factory=True, workers=workers)
-    supervisor = _Supervisor(config, [listening])
-    supervisor.run()
+    with tempfile.TemporaryDirectory(prefix="digits-") as shared:
+        os.environ[FOLDER_VARIABLE] = shared
+        supervisor = _Supervisor(config, [listening])
+        supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise StartupError("A worker could not start; the log above says why.")
 

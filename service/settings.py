@@ -38,6 +38,15 @@ class Settings(BaseSettings):
         description="Comma-separated models that must be loaded for the service to start and be ready. "
         "Empty: every model of the repository.",
     )
+    versions_kept: int = Field(
+        4, ge=0, description="Newest versions of each model that stay loaded, of those that can be served; 0: all."
+    )
+    repository_poll_s: float = Field(
+        5.0,
+        ge=0,
+        le=86_400,
+        description="How often to look for new, changed and removed versions; 0: only on SIGHUP and load calls.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
         description="`cuda` fails at start where CUDA does not run; `auto` falls back to the CPU with one warning.",
@@ -81,6 +90,11 @@ class Settings(BaseSettings):
         None,
         description="When set, every request but the health probes must send it, "
         "as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+    )
+    admin_key: SecretStr | None = Field(
+        None,
+        description="Opens `/v2/repository/models/{model}/load` and `unload` to who sends it, in the headers of the "
+        "API key; without it they answer nobody.",
     )
     drain_delay_s: float = Field(
         0.0,

@@ -1,6 +1,8 @@
 """Small networks that tests make for themselves, in the repository's layout."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,7 +30,92 @@ def write_linear_model(folder: Path, seed: int = 0, *, outputs: tuple[str, ...] 
             numpy_helper.from_array(weights, "weights"),
         ],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return _save(folder, graph)
+
+
+def write_graph(
+    folder: Path,
+    nodes: Sequence[Any],
+    inputs: dict[str, tuple[int, list[Any]]],
+    outputs: dict[str, tuple[int, list[Any]]],
+    constants: dict[str, Any] | None = None,
+) -> Path:
+    """`folder`/model.onnx of these nodes; inputs and outputs by name, each an element type and a shape."""
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(name, *told) for name, told in inputs.items()],
+        [helper.make_tensor_value_info(name, *told) for name, told in outputs.items()],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
+    )
+    return _save(folder, graph)
+
+
+def write_odd_networks(root: Path) -> None:
+    """Networks that read no digits: `several` inputs and outputs, `strings`, `matrix` without a batch axis, `coupled`
+    rows, `ragged` lengths, `lookup` that some values break, `labels` whose output is a map."""
+    node, float_, int_ = helper.make_node, TensorProto.FLOAT, TensorProto.INT64
+    write_graph(
+        root / "several" / "1",
+        [
+            node("Cast", ["count"], ["times"], to=float_),
+            node("Unsqueeze", ["times", "axis"], ["column"]),
+            node("Mul", ["values", "column"], ["scaled"]),
+            node("Greater", ["count", "two"], ["many"]),
+        ],
+        {"values": (float_, ["n", 3]), "count": (int_, ["n"])},
+        {"scaled": (float_, ["n", 3]), "many": (TensorProto.BOOL, ["n"])},
+        {"axis": np.array([1], np.int64), "two": np.array(2, np.int64)},
+    )
+    text = TensorProto.STRING
+    write_graph(
+        root / "strings" / "1", [node("Identity", ["text"], ["echo"])], {"text": (text, ["n"])}, {"echo": (text, ["n"])}
+    )
+    write_graph(
+        root / "matrix" / "1",
+        [node("Transpose", ["rows"], ["columns"], perm=[1, 0])],
+        {"rows": (TensorProto.DOUBLE, [2, 3])},
+        {"columns": (TensorProto.DOUBLE, [3, 2])},
+    )
+    write_graph(
+        root / "coupled" / "1",
+        [node("ReduceMean", ["values"], ["mean"], axes=[0]), node("Sub", ["values", "mean"], ["centred"])],
+        {"values": (float_, ["n", 2])},
+        {"centred": (float_, ["n", 2])},
+    )
+    write_graph(
+        root / "ragged" / "1",
+        [node("ReduceSum", ["values", "axis"], ["sums"], keepdims=0)],
+        {"values": (float_, ["n", "length"])},
+        {"sums": (float_, ["n"])},
+        {"axis": np.array([1], np.int64)},
+    )
+    write_graph(
+        root / "lookup" / "1",
+        [node("Gather", ["table", "index"], ["found"])],
+        {"index": (int_, ["n"])},
+        {"found": (float_, ["n"])},
+        {"table": np.array([0.5, 1.5, 2.5], np.float32)},
+    )
+    zipped = helper.make_map_type_proto(int_, helper.make_tensor_type_proto(float_, None))
+    graph = helper.make_graph(
+        [
+            node("Identity", ["scores"], ["copied"]),
+            node("ZipMap", ["scores"], ["by_label"], domain="ai.onnx.ml", classlabels_int64s=[7, 9]),
+        ],
+        "graph",
+        [helper.make_tensor_value_info("scores", float_, ["n", 2])],
+        [
+            helper.make_tensor_value_info("copied", float_, ["n", 2]),
+            helper.make_value_info("by_label", helper.make_sequence_type_proto(zipped)),
+        ],
+    )
+    _save(root / "labels" / "1", graph)
+
+
+def _save(folder: Path, graph: Any) -> Path:
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
     onnx.save(model, path)

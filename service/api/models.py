@@ -6,9 +6,8 @@ from fastapi import APIRouter, Response
 
 from service.api.openapi import answers
 from service.api.schemas import ModelInfo, ModelList, VersionInfo, encode
-from service.inference.repository import ModelVersion, Repository
-
-DIGITS = [str(digit) for digit in range(10)]
+from service.inference.repository import Repository
+from service.inference.version import ModelVersion
 
 
 def model_routes(repository: Repository, default_model: str) -> APIRouter:
@@ -19,8 +18,8 @@ def model_routes(repository: Repository, default_model: str) -> APIRouter:
         return ModelInfo(
             name=name,
             default=name == default_model,
-            ready=any(version.state == "READY" for version in versions),
-            labels=versions[0].card.get("labels", DIGITS),
+            ready=repository.has_ready(name),
+            labels=versions[0].labels,
             versions=[_version(version) for version in versions],
         )
 
@@ -40,7 +39,7 @@ def model_routes(repository: Repository, default_model: str) -> APIRouter:
 
 
 def _version(version: ModelVersion) -> VersionInfo:
-    card = version.card
+    card = version.card.everything
     return VersionInfo(
         version=version.version,
         state=version.state,

@@ -27,7 +27,8 @@ from service.api.schemas import (
 from service.errors import InvalidValue, ServiceError
 from service.imaging.normalise import Normalised
 from service.inference.predictor import Prediction, Predictions, entropy, predict, ranking
-from service.inference.repository import ModelVersion, Repository
+from service.inference.repository import Repository
+from service.inference.version import ModelVersion
 from service.settings import Settings
 
 
@@ -83,7 +84,7 @@ class DigitRoutes:
 
     def _understand(self, request: Inbound) -> tuple[ModelVersion, _Asked]:
         query = request.query
-        return self._repository.find(query.get("model"), query.get("version")), _Asked(query)
+        return self._repository.find(query.get("model"), query.get("version"), digits=True), _Asked(query)
 
     async def _one_image(self, request: Inbound, asked: _Asked) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""

@@ -99,7 +99,7 @@ class VersionInfo(Struct):
     """One version of a model."""
 
     version: str
-    state: Literal["LOADING", "READY", "FAILED"]
+    state: Literal["LOADING", "READY", "FAILED", "UNAVAILABLE"]
     reason: str | None
     provider: Annotated[str | None, Meta(description="The execution provider in use, as the session reports it.")]
     test_accuracy: float | None

@@ -9,8 +9,8 @@ import numpy as np
 
 from service.errors import NotReady
 from service.imaging.grey import GreyImage
-from service.inference.repository import ModelVersion
 from service.inference.runtime import Tensor
+from service.inference.version import ModelVersion
 
 
 class Prediction(NamedTuple):
@@ -40,11 +40,11 @@ async def predict(model: ModelVersion, images: list[GreyImage], timeout_s: float
         raise NotReady(f"Model {model.name} is not loaded.")
     stacked = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
     answer = await model.batcher.submit((stacked,), timeout_s)
-    return Predictions(model, read_rows(answer.outputs[1]), answer.queue_s, answer.infer_s)
+    return Predictions(model, read_rows(answer.outputs[-1]), answer.queue_s, answer.infer_s)
 
 
 def read_rows(rounded: Tensor) -> list[Prediction]:
-    """Predictions from the `rounded` output of `ModelVersion.run`, (n, 10)."""
+    """Predictions from the last output of `ModelVersion.run`, (n, 10)."""
     rows = rounded.tolist()
     return [Prediction(row.index(most), most, row) for row, most in zip(rows, map(max, rows), strict=True)]
 

@@ -1,127 +1,31 @@
-"""The model repository (`<name>/<version>/model.onnx` on disk) and the versions of it that are loaded.
+"""The model repository (`<name>/<version>/model.onnx` on disk) and what is loaded of it.
 
-A version is ready only after it was warmed up and its outputs have the shapes that its task promises.
+A change is prepared beside what answers, which may take long, and applied in one step on the event loop.
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
-import msgspec
-import numpy as np
 import structlog
 
 from service.errors import ModelNotFound, NotReady, StartupError
-from service.inference.batching import MicroBatcher, Rows
-from service.inference.runtime import CPU, Device, Session, Tensor, load_session
+from service.inference.loading import ModelFailed, load, stamp
+from service.inference.runtime import Device
+from service.inference.version import ModelVersion
 
-DEFAULT_MAX_BATCH_SIZE = 32
-
-State = Literal["LOADING", "READY", "FAILED"]
+Models = dict[str, list[ModelVersion]]  # versions newest first
 log = structlog.stdlib.get_logger(__name__)
 
 
-class ModelFailed(Exception):
-    """A version cannot be served; the text says why."""
-
-
-@dataclass(slots=True)
-class ModelVersion:
-    """One version of one model: its files, its card, and, once loaded, its session."""
-
-    name: str
-    version: str
-    path: Path
-    state: State = "LOADING"
-    reason: str | None = None
-    card: dict[str, Any] = field(default_factory=dict)
-    sha256: str = ""
-    session: Session | None = None
-    batcher: MicroBatcher | None = None
-    seconds_per_image: float = 0.0
-    max_batch_size: int = 0
-    padded_to: int = 0
-
-    def run(self, inputs: Rows) -> list[Tensor]:
-        """Probabilities (n, 10) of images (n, 28, 28) uint8: float32 as they come, and float64 as we tell them.
-
-        Told are 7 places, which float32 holds and JSON shows shortly; rounding a batch costs what rounding a row does.
-        """
-        assert self.session is not None
-        (image,) = inputs
-        count = len(image)
-        if count < self.padded_to:
-            image = np.concatenate([image, np.zeros((self.padded_to - count, 28, 28), np.uint8)])
-        (probabilities,) = self.session.run({self.session.inputs[0].name: image}, ["probabilities"])
-        probabilities = probabilities[:count]
-        return [probabilities, np.round(probabilities.astype(np.float64), 7)]
-
-    def load(self, device: Device, threads: int, max_batch_size: int) -> None:
-        """Read the card, make the session, check its signature, warm it up. `max_batch_size` 0 takes the card's.
-
-        Raises:
-            ModelFailed: it cannot be served.
-            StartupError: the device asked for does not run.
-        """
-        try:
-            content = (self.path / "model.onnx").read_bytes()
-            card = self.path / "model.json"
-            self.card = msgspec.json.decode(card.read_bytes(), type=dict[str, Any]) if card.exists() else {}
-        except (OSError, msgspec.DecodeError) as error:
-            raise ModelFailed(f"{self.path}: {error}") from None
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        expected = self.card.get("files", {}).get("model.onnx", {}).get("sha256", self.sha256)
-        if expected != self.sha256:
-            raise ModelFailed(f"model.onnx has sha256 {self.sha256}, its card says {expected}")
-        self.max_batch_size = max_batch_size or self.card.get("batching", {}).get(
-            "max_batch_size", DEFAULT_MAX_BATCH_SIZE
-        )
-        try:
-            self.session = load_session(self.path / "model.onnx", device, threads)
-        except StartupError:
-            raise
-        except Exception as error:
-            raise ModelFailed(f"onnxruntime does not load it: {error}") from error
-        self._check_signature(self.session)
-        self._warm_up(self.session)
-
-    def _check_signature(self, session: Session) -> None:
-        given = [(node.type, node.shape[1:]) for node in session.inputs]
-        if given != [("tensor(uint8)", [28, 28])]:
-            raise ModelFailed(f"needs one uint8 input (n, 28, 28), has {given}")
-        if "probabilities" not in {node.name for node in session.outputs}:
-            raise ModelFailed("has no output named probabilities")
-
-    def _warm_up(self, session: Session) -> None:
-        """Run every batch size once, and see whether an image's answer depends on its neighbours.
-
-        On the CPU it does not for the sizes and networks we measured (docs/log.md); where it does, micro-batches are
-        padded to one size, whose rows are then always computed alike.
-        """
-        most = self.max_batch_size
-        images = np.random.default_rng(0).integers(0, 256, (most, 28, 28), np.uint8)
-        started = time.perf_counter()
-        alone = np.concatenate([self.run((images[index : index + 1],))[0] for index in range(most)])
-        self.seconds_per_image = (time.perf_counter() - started) / most
-        for size in sorted({2**power for power in range(most.bit_length())} | {most}):
-            probabilities, _ = self.run((images[:size],))
-            if probabilities.shape != (size, 10):
-                raise ModelFailed(f"{size} images gave probabilities of shape {probabilities.shape}")
-            if session.provider == CPU and not np.array_equal(probabilities, alone[:size]):
-                self.padded_to = most
-                log.warning("micro-batches are padded: answers depend on their size", model=self.name, size=size)
-                return
-
-
 class Repository:
-    """Loads what a folder holds and finds the version that a request asks for."""
+    """Loads what a folder holds and finds the version that a request asks for.
+
+    Of a model the newest `versions_kept` that can be served are loaded; 0 means all.
+    """
 
     def __init__(
         self,
@@ -132,6 +36,7 @@ class Repository:
         default_model: str,
         required: tuple[str, ...] = (),
         max_batch_size: int = 0,
+        versions_kept: int = 0,
     ) -> None:
         self.root = root
         self._device = device
@@ -139,7 +44,11 @@ class Repository:
         self._default_model = default_model
         self._required = required
         self._max_batch_size = max_batch_size
-        self._models: dict[str, list[ModelVersion]] = {}  # versions newest first
+        self._versions_kept = versions_kept
+        self._models: Models = {}
+        self._limits: tuple[int, float] | None = None  # of the micro-batchers, once they are started
+        self._draining: set[asyncio.Task[None]] = set()
+        self._expected: set[str] = set()  # models that could be served once, and are neither removed nor unloaded
         self._lock = threading.Lock()
 
     def scan(self) -> list[ModelVersion]:
@@ -164,8 +73,8 @@ class Repository:
             log.warning("the default model is not in the repository", default=self._default_model, has=sorted(names))
         return found
 
-    def load(self) -> None:
-        """Load every version on disk; a second call does nothing.
+    def load(self, unloaded: frozenset[str] = frozenset()) -> None:
+        """Load what is on disk but models that were `unloaded`; a second call does nothing.
 
         Raises:
             StartupError: as `scan`; or a required model has no version that can be served, or the device that the
@@ -174,48 +83,115 @@ class Repository:
         with self._lock:
             if self._models:
                 return
-            models: dict[str, list[ModelVersion]] = {}
-            for version in self.scan():
-                self._load_version(version)
-                models.setdefault(version.name, []).append(version)
+            self.scan()
+            models = self.prepare(unloaded)
             for name in self._required or tuple(models):
-                if not any(version.state == "READY" for version in models[name]):
+                if name not in unloaded and not any(version.answers for version in models[name]):
                     reasons = "; ".join(f"version {version.version}: {version.reason}" for version in models[name])
                     raise StartupError(f"Required model {name} of {self.root} cannot be served: {reasons}")
-            self._models = models
+            self.apply(models, unloaded)
 
-    def _load_version(self, version: ModelVersion) -> None:
+    def prepare(self, unloaded: frozenset[str] = frozenset(), again: str | None = None) -> Models:
+        """What should be loaded by what is on disk now; loads, warms and tests what is new. Takes long: in a thread.
+
+        Versions that failed are tried again when their files changed, and those of the model `again` always.
+
+        Raises:
+            StartupError: at the first call: the device asked for does not run.
+            OSError: the folder cannot be read.
+        """
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"{self.root} is gone; what is loaded stays")
+        models: Models = {}
+        for candidate in scan(self.root):
+            versions = models.setdefault(candidate.name, [])
+            if candidate.name in unloaded:
+                candidate.state, candidate.reason = "UNAVAILABLE", "unloaded"
+            elif self._versions_kept and sum(version.answers for version in versions) >= self._versions_kept:
+                candidate.state = "UNAVAILABLE"
+                candidate.reason = f"not among the newest {self._versions_kept} (DIGITS_VERSIONS_KEPT)"
+            else:
+                candidate = self._keep_or_load(candidate, again=candidate.name == again)  # noqa: PLW2901
+            versions.append(candidate)
+        return models
+
+    def _keep_or_load(self, candidate: ModelVersion, *, again: bool) -> ModelVersion:
+        known = self._known(candidate)
+        if known is not None and known.answers and known.stamp == candidate.stamp:
+            known.state, known.reason, known.failed = "READY", None, None
+            return known
+        if known is not None and known.failed == candidate.stamp and not again:
+            return known
+        must_read_digits = candidate.name == self._default_model
         try:
-            version.load(self._device, self._threads, self._max_batch_size)
-        except ModelFailed as error:
-            version.state, version.reason = "FAILED", str(error)
-            log.warning("model failed", model=version.name, version=version.version, reason=version.reason)
-        else:
-            version.state = "READY"
+            load(
+                candidate,
+                self._device,
+                self._threads,
+                max_batch_size=self._max_batch_size,
+                must_read_digits=must_read_digits,
+            )
+        except (ModelFailed, StartupError) as error:
+            if isinstance(error, StartupError) and not self._models:
+                raise
+            log.warning("model failed", model=candidate.name, version=candidate.version, reason=str(error))
+            failed = known if known is not None and known.answers else candidate
+            failed.state, failed.reason, failed.failed = "FAILED", str(error), candidate.stamp
+            return failed
+        candidate.state = "READY"
+        return candidate
+
+    def _known(self, candidate: ModelVersion) -> ModelVersion | None:
+        versions = self._models.get(candidate.name, ())
+        return next((version for version in versions if version.version == candidate.version), None)
+
+    def apply(self, models: Models, unloaded: frozenset[str] = frozenset(), retire_after_s: float = 0.0) -> None:
+        """Let these versions answer, in one step; those that they replace drain, after `retire_after_s` seconds.
+
+        Until then they take requests, for who found one of them before this step and has not read its body yet.
+        """
+        kept = {version for versions in models.values() for version in versions}
+        retired = [version for version in self.versions() if version.batcher is not None and version not in kept]
+        started = [version for version in kept if version.answers and version.batcher is None]
+        if self._limits is not None:
+            for version in started:
+                self._start(version, *self._limits)
+        self._models = models
+        self._expected |= {name for name, versions in models.items() if any(version.answers for version in versions)}
+        self._expected &= set(models) - unloaded
+        for version in retired:
+            task = asyncio.get_running_loop().create_task(_retire(version, retire_after_s))
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)
 
     def start(self, *, max_queue_size: int, inline_below_s: float) -> None:
-        """Give every ready version its micro-batcher. Call on the event loop that will submit."""
+        """Give every version that can answer its micro-batcher, now and later. Call on the event loop."""
+        self._limits = (max_queue_size, inline_below_s)
         for version in self.versions():
-            if version.state == "READY":
-                version.batcher = MicroBatcher(
-                    version.run,
-                    # A thread of its own: neither another model nor a picture that is decoded may hold a run up.
-                    ThreadPoolExecutor(1, thread_name_prefix=f"{version.name}-{version.version}"),
-                    max_batch_size=version.max_batch_size,
-                    max_queue_size=max_queue_size,
-                    seconds_per_image=version.seconds_per_image,
-                    inline_below_s=inline_below_s,
-                )
+            if version.answers:
+                self._start(version, *self._limits)
+
+    @staticmethod
+    def _start(version: ModelVersion, max_queue_size: int, inline_below_s: float) -> None:
+        version.start(max_queue_size=max_queue_size, inline_below_s=inline_below_s)
+        assert version.session is not None
+        log.info(
+            "model", name=version.name, version=version.version, state=version.state, provider=version.session.provider
+        )
 
     async def close(self) -> None:
         """Wait until every caller that is in has its answer."""
+        for task in self._draining:
+            task.cancel()
         for version in self.versions():
             if version.batcher is not None:
                 await version.batcher.close()
+        await asyncio.gather(*self._draining, return_exceptions=True)
 
     @property
     def required_models(self) -> tuple[str, ...]:
-        return self._required or tuple(self._models)
+        """What must be ready: as the settings say, else all that is there but models that never could be served."""
+        return self._required or tuple(sorted(self._expected))
 
     def has_ready(self, name: str) -> bool:
         """Whether a version of this model answers."""
@@ -238,11 +214,11 @@ class Repository:
             raise ModelNotFound(f"No model {name!r} here. There are: {', '.join(self._models) or 'none yet'}.")
         return self._models[name]
 
-    def find(self, name: str | None, version: str | None = None) -> ModelVersion:
-        """The version a request asks for; by default the newest ready one of the default model.
+    def find(self, name: str | None, version: str | None = None, *, digits: bool = False) -> ModelVersion:
+        """The version a request asks for; by default the newest of the default model that answers, and reads `digits`.
 
         Raises:
-            ModelNotFound: no such model or version.
+            ModelNotFound: no such model or version, or it reads no digits.
             NotReady: it is there and cannot answer.
         """
         name = name or self._default_model
@@ -250,41 +226,61 @@ class Repository:
             raise NotReady("The models are being loaded. Ask again in a moment; /health/ready tells when.")
         versions = self.model_versions(name)
         if version is None:
-            newest = self.newest(name)
-            if newest is None:
-                raise NotReady(f"No version of {name} is ready; /models/{name} says why.")
-            return newest
+            newest = self.newest(name, digits=digits)
+            if newest is not None:
+                return newest
+            if digits and self.newest(name) is not None:
+                raise ModelNotFound(f"Model {name!r} reads no digits. Ask it at /v2/models/{name}/infer.")
+            raise NotReady(f"No version of {name} is ready; /models/{name} says why.")
         for candidate in versions:
             if candidate.version == version:
-                if candidate.state != "READY":
+                if not candidate.answers:
                     raise NotReady(f"Version {version} of {name} is {candidate.state}: {candidate.reason}")
+                if digits and not candidate.reads_digits:
+                    raise ModelNotFound(f"Version {version} of {name} reads no digits. Ask it at /v2/models/{name}.")
                 return candidate
         raise ModelNotFound(
             f"No version {version!r} of {name} here. There are: {', '.join(v.version for v in versions)}."
         )
 
     def digit_models(self) -> list[ModelVersion]:
-        """The newest ready version of every model that reads digits."""
-        newest = (self.newest(name) for name in self._models)
+        """The newest version that answers of every model that reads digits."""
+        newest = (self.newest(name, digits=True) for name in self._models)
         return [version for version in newest if version is not None]
 
-    def newest(self, name: str) -> ModelVersion | None:
-        """The newest version of a model that is ready, if any."""
-        for version in self._models.get(name, ()):  # no generator: every request asks
-            if version.state == "READY":
+    def newest(self, name: str, *, digits: bool = False) -> ModelVersion | None:
+        """The newest version of a model that answers, and reads `digits`; None if there is none."""
+        for version in self._models.get(name, ()):
+            if version.session is not None and (version.reads_digits or not digits):
                 return version
         return None
 
 
+async def _retire(version: ModelVersion, after_s: float) -> None:
+    assert version.batcher is not None
+    try:
+        await asyncio.sleep(after_s)
+    finally:
+        await version.batcher.close()
+        log.info("model retired", name=version.name, version=version.version)
+
+
 def scan(root: Path) -> list[ModelVersion]:
-    """What `root` holds: models by name, their versions (whole numbers) newest first."""
+    """What `root` holds: models by name, their versions (whole numbers) newest first. None of it is loaded."""
     found = [
-        ModelVersion(model.name, version.name, version)
+        ModelVersion(model.name, version.name, version, _stamp(version))
         for model in _folders(root)
         for version in _folders(model)
         if version.name.isdecimal() and (version / "model.onnx").is_file()
     ]
     return sorted(found, key=lambda version: (version.name, -int(version.version)))
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    try:
+        return stamp(folder)
+    except OSError:
+        return ()
 
 
 def _folders(path: Path) -> list[Path]:

@@ -1,12 +1,13 @@
 """What a folder holds, what is loaded of it, and what stops the start."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from networks import write_linear_model
+from networks import write_linear_model, write_odd_networks
 
 from service.errors import ModelNotFound, NotReady, StartupError
 from service.inference.repository import Repository, scan
@@ -90,3 +91,88 @@ def test_finding_before_loading_is_not_ready_and_after_it_not_found(tmp_path: Pa
     loading.load()
     with pytest.raises(ModelNotFound, match="There are: cnn"):
         loading.find("dense")
+
+
+def with_card(folder: Path, **card: Any) -> Path:
+    """A linear network with a card."""
+    write_linear_model(folder)
+    (folder / "model.json").write_text(json.dumps(card))
+    return folder
+
+
+def golden(folder: Path, shift: float = 0.0) -> list[dict[str, Any]]:
+    """Golden pictures for the network in `folder`, whose probabilities are off by `shift`."""
+    loaded = repository(folder.parent.parent)
+    loaded.load()
+    images = np.random.default_rng(3).integers(0, 256, (10, 28, 28), np.uint8)
+    rows = loaded.find("cnn").run((images,))[1].astype(float) + shift
+    return [
+        {"pixels": base64.b64encode(image).decode(), "probabilities": row.tolist(), "label": 0}
+        for image, row in zip(images, rows, strict=True)
+    ]
+
+
+def reason(root: Path) -> str:
+    with pytest.raises(StartupError) as failure:
+        repository(root).load()
+    return failure.value.detail
+
+
+def test_golden_pictures_are_tried_on_the_device_in_use(tmp_path: Path) -> None:
+    folder = with_card(tmp_path / "cnn" / "1")
+    right, wrong = golden(folder), golden(folder, shift=0.01)
+    with_card(folder, golden=right)
+    repository(tmp_path).load()
+    with_card(folder, golden=[*right[:7], wrong[7], *right[8:]])
+    assert "golden picture 7 has probabilities that differ from its card's by 0.01" in reason(tmp_path)
+    with_card(folder, golden=[{**right[0], "pixels": "AAAA"}])
+    assert "golden pictures" in reason(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ({"outputs": [{"name": "logits", "datatype": "FP16", "shape": [-1, 10]}]}, "output logits FP16"),
+        ({"input": {"name": "pixels", "datatype": "UINT8", "shape": [-1, 28, 28]}}, "input pixels UINT8"),
+        ({"labels": "0123456789"}, "labels"),
+        ({"batching": {"max_batch_size": 0}}, "max_batch_size"),
+        ({"golden": [{"pixels": ""}]}, "probabilities"),
+    ],
+)
+def test_a_card_that_is_not_the_networks_is_a_reason(tmp_path: Path, card: dict[str, Any], expected: str) -> None:
+    with_card(tmp_path / "cnn" / "1", **card)
+    assert expected in reason(tmp_path)
+
+
+def test_a_card_that_promises_digits_is_held_to_it(tmp_path: Path) -> None:
+    write_linear_model(tmp_path / "other" / "1", outputs=("logits",))
+    loaded = repository(tmp_path)
+    loaded.load()
+    assert not loaded.find("other").reads_digits
+    (tmp_path / "other" / "1" / "model.json").write_text(json.dumps({"task": "digit-classification"}))
+    assert "has no output named probabilities" in reason(tmp_path)
+
+
+def test_any_network_is_served_and_only_independent_rows_share_runs(tmp_path: Path) -> None:
+    write_odd_networks(tmp_path)
+    loaded = repository(tmp_path)
+    loaded.load()
+    shares = {version.name: version.shares_runs for version in loaded.versions()}
+    assert all(version.state == "READY" for version in loaded.versions())
+    assert {name for name, shared in shares.items() if shared} == {"labels", "lookup", "several", "strings"}
+    assert {name for name, shared in shares.items() if not shared} == {"coupled", "matrix", "ragged"}
+    with pytest.raises(ModelNotFound, match="reads no digits"):
+        loaded.find("several", digits=True)
+    assert [spec.name for spec in loaded.find("labels").outputs] == ["copied"]
+
+
+def test_the_newest_versions_that_can_be_served_stay_loaded(tmp_path: Path) -> None:
+    for version in range(1, 6):
+        write_linear_model(tmp_path / "cnn" / str(version))
+    (tmp_path / "cnn" / "4" / "model.onnx").write_bytes(b"half")
+    loaded = repository(tmp_path, versions_kept=2)
+    loaded.load()
+    states = {version.version: version.state for version in loaded.versions()}
+    assert states == {"5": "READY", "4": "FAILED", "3": "READY", "2": "UNAVAILABLE", "1": "UNAVAILABLE"}
+    with pytest.raises(NotReady, match="DIGITS_VERSIONS_KEPT"):
+        loaded.find("cnn", "2")

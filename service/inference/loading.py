@@ -1,0 +1,200 @@
+"""Makes a version ready: card, session, signature, warm-up, self-test. What cannot be served says why."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from service.errors import StartupError
+from service.inference.card import DIGIT_TASK, read_card
+from service.inference.runtime import CPU, Device, Session, Tensor, load_session
+from service.inference.tensors import UNSUPPORTED, TensorSpec, example
+from service.inference.version import ModelVersion, Stamp
+
+DEFAULT_MAX_BATCH_SIZE = 32
+GOLDEN_TOLERANCE = 1e-3  # of a probability: TF32 and int8 kernels of another device differ by less
+IMAGE = [("tensor(uint8)", [28, 28])]
+log = structlog.stdlib.get_logger(__name__)
+
+
+class ModelFailed(Exception):
+    """A version cannot be served; the text says why."""
+
+
+def stamp(folder: Path) -> Stamp:
+    """What tells that the files of a version changed. Raises OSError."""
+    entries = [(entry.name, entry.stat()) for entry in folder.iterdir() if entry.is_file()]
+    return tuple(sorted((name, told.st_size, told.st_mtime_ns, told.st_ino) for name, told in entries))
+
+
+def load(version: ModelVersion, device: Device, threads: int, *, max_batch_size: int, must_read_digits: bool) -> None:
+    """Read the card, make the session, check its signature, warm it up, test it. `max_batch_size` 0 takes the card's.
+
+    Raises:
+        ModelFailed: it cannot be served.
+        StartupError: the device asked for does not run.
+    """
+    try:
+        version.stamp = stamp(version.path)
+        content = (version.path / "model.onnx").read_bytes()
+        version.card = read_card(version.path)
+    except (OSError, ValueError) as error:
+        raise ModelFailed(f"{version.path}: {error}") from None
+    version.sha256 = hashlib.sha256(content).hexdigest()
+    if (expected := version.card.expected_sha256 or version.sha256) != version.sha256:
+        raise ModelFailed(f"model.onnx has sha256 {version.sha256}, its card says {expected}")
+    version.max_batch_size = max_batch_size or version.card.batching.max_batch_size or DEFAULT_MAX_BATCH_SIZE
+    try:
+        session = load_session(version.path / "model.onnx", device, threads)
+    except StartupError:
+        raise
+    except Exception as error:
+        raise ModelFailed(f"onnxruntime does not load it: {error}") from error
+    version.attach(session)
+    try:
+        _check_signature(version, session, must_read_digits=must_read_digits)
+        _check_card(version)
+        if version.reads_digits:
+            _warm_up_digits(version, session)
+            _test_itself(version)
+        else:
+            _warm_up(version)
+        _check_unchanged(version)
+    except BaseException:
+        version.session = None
+        raise
+
+
+def _check_unchanged(version: ModelVersion) -> None:
+    try:
+        unchanged = stamp(version.path) == version.stamp
+    except OSError:
+        unchanged = False
+    if not unchanged:
+        raise ModelFailed("its files changed while they were loaded")
+
+
+def _check_signature(version: ModelVersion, session: Session, *, must_read_digits: bool) -> None:
+    given = [(node.type, node.shape[1:]) for node in session.inputs]
+    outputs = {spec.name: spec for spec in version.outputs}
+    takes_images = given == IMAGE and version.has_batch_axis
+    version.reads_digits = takes_images and "probabilities" in outputs
+    if version.reads_digits or not (must_read_digits or version.card.task == DIGIT_TASK):
+        return
+    if not takes_images:
+        raise ModelFailed(f"to read digits it needs one uint8 input (n, 28, 28), and has {given}")
+    raise ModelFailed("has no output named probabilities")
+
+
+def _check_card(version: ModelVersion) -> None:
+    card = version.card
+    told = [("input", port, version.inputs) for port in [card.input] if port is not None]
+    told += [("output", port, version.outputs) for port in card.outputs or ()]
+    for kind, port, has in told:
+        if all(port.differs_from(spec) for spec in has):
+            raise ModelFailed(
+                f"its card tells of {_told(kind, port.name, port.datatype, port.shape)}, and the network has "
+                + ", ".join(_told(kind, *spec[:3]) for spec in has)
+            )
+
+
+def _told(kind: str, name: str, datatype: str, shape: object) -> str:
+    return f"{kind} {name} {datatype} {list(shape)}"  # type: ignore[call-overload]
+
+
+def _warm_up_digits(version: ModelVersion, session: Session) -> None:
+    """Run every batch size once, and see whether an image's answer depends on its neighbours.
+
+    On the CPU it does not for the sizes and networks we measured (docs/log.md); where it does, micro-batches are
+    padded to one size, whose rows are then always computed alike.
+    """
+    version.shares_runs = True
+    most = version.max_batch_size
+    images = np.random.default_rng(0).integers(0, 256, (most, 28, 28), np.uint8)
+    started = time.perf_counter()
+    alone = np.concatenate([_probabilities(version, images[index : index + 1]) for index in range(most)])
+    version.seconds_per_image = (time.perf_counter() - started) / most
+    for size in _sizes(most):
+        probabilities = _probabilities(version, images[:size])
+        if probabilities.shape != (size, 10):
+            raise ModelFailed(f"{size} images gave probabilities of shape {probabilities.shape}")
+        if session.provider == CPU and not np.array_equal(probabilities, alone[:size]):
+            version.padded_to = most
+            log.warning("micro-batches are padded: answers depend on their size", model=version.name, size=size)
+            return
+
+
+def _sizes(most: int) -> list[int]:
+    return sorted({2**power for power in range(most.bit_length())} | {most})
+
+
+def _probabilities(version: ModelVersion, images: Tensor) -> Tensor:
+    try:
+        return version.run((images,))[version.output("probabilities")]
+    except Exception as error:
+        raise ModelFailed(f"{len(images)} images made it fail: {error}") from error
+
+
+def _test_itself(version: ModelVersion) -> None:
+    """Run the card's golden pictures on the device in use, and compare with what the network said when trained."""
+    golden = version.card.golden
+    if not golden:
+        return
+    try:
+        images = version.card.golden_pictures()
+    except ValueError as error:
+        raise ModelFailed(f"its card's golden pictures: {error}") from None
+    expected = np.array([one.probabilities for one in golden])
+    size = version.max_batch_size
+    parts = [_probabilities(version, images[first : first + size]) for first in range(0, len(images), size)]
+    differ = np.abs(np.concatenate(parts) - expected).max(axis=1)
+    if not (differ <= GOLDEN_TOLERANCE).all():
+        raise ModelFailed(
+            f"the self-test failed: golden picture {int(differ.argmax())} has probabilities that differ from "
+            f"its card's by {differ.max():.2g}, more than {GOLDEN_TOLERANCE:g}"
+        )
+
+
+def _warm_up(version: ModelVersion) -> None:
+    """Run a network that we know nothing of on made-up tensors, and see whether callers may share its runs.
+
+    They may where each has a row of its own along a dynamic first axis, whose answer does not depend on the others.
+    """
+    if any(spec.datatype == UNSUPPORTED for spec in version.inputs):
+        return
+    rng = np.random.default_rng(0)
+    try:
+        version.run(_example(version.inputs, 1, rng))
+        started = time.perf_counter()  # the first run is slower than all others
+        version.run(_example(version.inputs, 1, rng))
+        version.seconds_per_image = time.perf_counter() - started
+        fixed = not any(-1 in spec.shape[1:] for spec in version.inputs)
+        version.shares_runs = version.has_batch_axis and fixed and _rows_are_independent(version, rng)
+    except Exception as error:  # noqa: BLE001 - the network may be right to refuse what we made up
+        log.warning("not warmed up: it refuses made-up tensors", model=version.name, reason=str(error)[:500])
+
+
+def _example(inputs: tuple[TensorSpec, ...], rows: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    return tuple([example(spec, rows, rng) for spec in inputs])
+
+
+def _rows_are_independent(version: ModelVersion, rng: np.random.Generator) -> bool:
+    rows = _example(version.inputs, version.max_batch_size, rng)
+    alone = [version.run(tuple([array[index : index + 1] for array in rows])) for index in range(min(2, len(rows[0])))]
+    for size in _sizes(version.max_batch_size):
+        together = version.run(tuple([array[:size] for array in rows]))
+        for index, own in enumerate(alone[:size]):
+            for all_rows, row in zip(together, own, strict=True):
+                if len(all_rows) != size or len(row) != 1 or not _close(all_rows[index], row[0]):
+                    return False
+    return True
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if np.asarray(one).dtype.kind in "fc":
+        return np.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
+    return np.array_equal(one, other)

@@ -1,0 +1,130 @@
+"""One version of one model: what it is, how it runs, and the micro-batcher that callers reach it through."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from service.errors import NotReady
+from service.inference.batching import Answer, MicroBatcher, Rows
+from service.inference.card import DIGITS, Card
+from service.inference.runtime import Session, Tensor
+from service.inference.tensors import UNSUPPORTED, TensorSpec, specs
+
+State = Literal["LOADING", "READY", "FAILED", "UNAVAILABLE"]
+Stamp = tuple[tuple[str, int, int, int], ...]  # name, size, time of change and inode of each file
+
+
+@dataclass(slots=True, eq=False)
+class ModelVersion:
+    """Files, card and, once loaded, session of one version.
+
+    A version whose files changed into something that cannot be served is FAILED, and what was loaded before goes on
+    answering: `answers` tells. `failed` is the stamp of files that were tried in vain.
+    """
+
+    name: str
+    version: str
+    path: Path
+    stamp: Stamp = ()
+    state: State = "LOADING"
+    reason: str | None = None
+    failed: Stamp | None = None
+    card: Card = field(default_factory=Card)
+    sha256: str = ""
+    session: Session | None = None
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()  # those that the protocol has a datatype for
+    reads_digits: bool = False
+    has_batch_axis: bool = False
+    shares_runs: bool = False  # the rows of several callers may go through the network together
+    batcher: MicroBatcher | None = None
+    seconds_per_image: float = 0.0
+    max_batch_size: int = 0
+    padded_to: int = 0
+    _fetched: list[str] = field(default_factory=list)
+    _fed: list[str] = field(default_factory=list)
+    _probabilities: int = 0
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is loaded, checked and warm."""
+        return self.session is not None
+
+    @property
+    def labels(self) -> list[str]:
+        return self.card.labels or (DIGITS if self.reads_digits else [])
+
+    def attach(self, session: Session) -> None:
+        """Take the signature of a session, which is not in use before the version was checked."""
+        self.inputs, found = specs(session.inputs), specs(session.outputs)
+        self.outputs = tuple(spec for spec in found if spec.datatype != UNSUPPORTED)
+        self._fed = [spec.name for spec in self.inputs]
+        self._fetched = [spec.name for spec in self.outputs]
+        self.has_batch_axis = bool(self.inputs) and all(
+            spec.shape and spec.shape[0] == -1 for spec in (*self.inputs, *self.outputs)
+        )
+        if "probabilities" in self._fetched:
+            self._probabilities = self._fetched.index("probabilities")
+        self.session = session
+
+    def output(self, name: str) -> int:
+        """Where in `Answer.outputs` an output stands. Raises ValueError."""
+        return self._fetched.index(name)
+
+    async def infer(self, inputs: Rows, timeout_s: float) -> Answer:
+        """`outputs` for `inputs`, one array each, in the order of the network's own.
+
+        Raises:
+            Overloaded, DeadlineExceeded, NotReady, InferenceFailed: see `MicroBatcher.submit`.
+        """
+        if self.batcher is None:
+            raise NotReady(f"Version {self.version} of {self.name} is not loaded.")
+        if self.shares_runs:
+            return await self.batcher.submit(inputs, timeout_s)
+        answer = await self.batcher.submit((_boxed(inputs),), timeout_s)
+        return answer._replace(outputs=answer.outputs[0][0])
+
+    def run(self, inputs: Rows) -> list[Tensor]:
+        """The network's outputs for rows; after them, if it reads digits, its probabilities as we tell them.
+
+        Told are 7 places in float64, which float32 holds and JSON shows shortly; rounding a batch costs what rounding
+        a row does.
+        """
+        assert self.session is not None
+        count = len(inputs[0])
+        if count < self.padded_to:
+            inputs = tuple([np.concatenate([rows, *[rows[-1:]] * (self.padded_to - count)]) for rows in inputs])
+        outputs = self.session.run(dict(zip(self._fed, inputs, strict=True)), self._fetched)
+        if count < self.padded_to:
+            outputs = [rows[:count] for rows in outputs]
+        if self.reads_digits:
+            outputs.append(np.round(outputs[self._probabilities].astype(np.float64), 7))
+        return outputs
+
+    def start(self, *, max_queue_size: int, inline_below_s: float) -> None:
+        """Give it its micro-batcher. Call on the event loop that will submit."""
+        sizes_vary = any(-1 in spec.shape[1:] for spec in self.inputs)
+        self.batcher = MicroBatcher(
+            self.run if self.shares_runs else self._run_alone,
+            # A thread of its own: neither another model nor a picture that is decoded may hold a run up.
+            ThreadPoolExecutor(1, thread_name_prefix=f"{self.name}-{self.version}"),
+            max_batch_size=self.max_batch_size if self.shares_runs else 1,
+            max_queue_size=max_queue_size,
+            seconds_per_image=self.seconds_per_image,
+            inline_below_s=0.0 if sizes_vary else inline_below_s,
+        )
+
+    def _run_alone(self, boxes: Rows) -> list[Tensor]:
+        """One caller's tensors through the micro-batcher as if they were one row: shapes that nobody else's fit to."""
+        return [_boxed(tuple(self.run(boxes[0][0])))]
+
+
+def _boxed(tensors: Rows) -> Tensor:
+    box = np.empty(1, object)
+    box[0] = tensors
+    return box
