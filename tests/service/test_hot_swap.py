@@ -56,8 +56,9 @@ def test_twenty_swaps_under_32_callers_lose_and_fail_nothing(tmp_path: Path) -> 
         limits = httpx.Limits(max_connections=CALLERS + 1)
         async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
             callers = [asyncio.ensure_future(call(client, done)) for _ in range(CALLERS)]
-            for version in range(2, SWAPS + 2):
-                publish(tmp_path, version)
+            for version in range(1, SWAPS + 2):
+                if version > 1:
+                    publish(tmp_path, version)
                 while str(version) not in seen:
                     await client.get("/health/ready")
                 assert all(not caller.done() for caller in callers)
