@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=4096,
-        description="Most images in one run of a network; 0: what its card says, measured at publishing.",
+        description="Most images in one run of a network; 0: what its card says, or the best of some at load.",
     )
     max_queue_size: int = Field(
         2048,

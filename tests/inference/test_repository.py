@@ -70,6 +70,13 @@ def test_the_batch_size_comes_from_the_card(tmp_path: Path) -> None:
     assert overruled.model_versions("cnn")[0].max_batch_size == 3
 
 
+def test_the_batch_size_is_measured_where_no_card_tells_it(tmp_path: Path) -> None:
+    write_linear_model(tmp_path / "cnn" / "1")
+    loaded = repository(tmp_path)
+    loaded.load()
+    assert loaded.model_versions("cnn")[0].max_batch_size in {8, 16, 32, 64}
+
+
 def test_an_image_gets_the_same_bytes_whoever_it_is_batched_with(tmp_path: Path) -> None:
     write_linear_model(tmp_path / "cnn" / "1")
     loaded = repository(tmp_path)
