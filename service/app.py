@@ -15,18 +15,25 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from service import __version__
 from service.api import openapi
+from service.api.bodies import Budget
 from service.api.docs import docs_routes
 from service.api.edge import Edge
 from service.api.health import LIVE, READY, health_routes
+from service.api.keys import Keys
 from service.api.models import model_routes
 from service.api.predict import DigitRoutes
 from service.api.problems import problem_reply, reply_to
+from service.api.reading import Reader
 from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
 from service.api.schemas import BatchAnswer, ConfidenceAnswer, PredictAnswer
+from service.api.v2.infer import Inference
+from service.api.v2.messages import InferAnswer
+from service.api.v2.routes import ProtocolRoutes
 from service.errors import ServiceError
 from service.inference.board import Board
 from service.inference.reload import Reloader
@@ -95,8 +102,11 @@ def create_app(settings: Settings | None = None) -> DigitService:
     app.repository = repository
     app.reloader = reloader
     app.settings = settings
-    routes = DigitRoutes(repository, settings, workers)
-    hot = _hot_routes(app, routes, settings.max_batch_images)
+    reader, budget = Reader(settings, workers), Budget(settings.max_pending_bytes)
+    hot = _hot_routes(app, DigitRoutes(repository, settings, reader, budget), settings.max_batch_images)
+    _add_inference(app, hot, Inference(repository, settings, reader, budget))
+    keys = Keys(_secret(settings.api_key), _secret(settings.admin_key))
+    app.include_router(ProtocolRoutes(reloader, keys, draining=lambda: app.draining).router())
     app.include_router(model_routes(repository, settings.default_model))
     app.include_router(health_routes(repository, lambda: app.draining))
     app.include_router(docs_routes(app.title))
@@ -105,8 +115,8 @@ def create_app(settings: Settings | None = None) -> DigitService:
     app.edge = Edge(
         app.framework,
         hot,
-        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-        open_paths=frozenset({LIVE.encode(), READY.encode()}),
+        keys=keys,
+        open_paths=frozenset({LIVE.encode(), READY.encode(), b"/v2/health/live", b"/v2/health/ready"}),
         access_log=AccessLog(
             enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every
         ),
@@ -139,6 +149,35 @@ def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[byte
     return hot
 
 
+def _add_inference(app: DigitService, hot: dict[bytes, Handler], inference: Inference) -> None:
+    """The infer routes: a path is hot from its first request on, since only requests tell which models are asked."""
+
+    async def infer(request: Request, name: str, version: str | None = None) -> Response:
+        async def handler(inbound: Inbound) -> Reply:
+            return await inference.infer(inbound, name, version)
+
+        app.repository.find(name, version)  # raises where there is none
+        inbound = Inbound.from_scope(request.scope, request.receive)
+        if inbound.raw_path == request.scope["path"].encode():  # not one of its endless percent-encoded spellings
+            hot.setdefault(inbound.raw_path, handler)
+        return _response(await handler(inbound))
+
+    for path in ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):
+        app.add_api_route(
+            path,
+            infer,
+            methods=["POST"],
+            tags=["Open Inference Protocol v2"],
+            summary="Ask a model",
+            responses=openapi.protocol_answers(InferAnswer, *openapi.BODY_ERRORS, "unsupported"),
+            openapi_extra=openapi.inference(),
+        )
+
+
+def _secret(key: SecretStr | None) -> str | None:
+    return key.get_secret_value() if key else None
+
+
 def _framework_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         return _response(await handler(Inbound.from_scope(request.scope, request.receive)))
@@ -155,7 +194,7 @@ def _response(reply: Reply) -> Response:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return _response(reply_to(error, request.scope["request_id"]))
+    return _response(reply_to(error, request.scope["request_id"], request.url.path.encode()))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -165,7 +204,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         405: ("method_not_allowed", f"{request.url.path} does not answer {request.method}. See /docs."),
     }.get(error.status_code, ("malformed_request", error.detail))
     headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
-    return _response(problem_reply(code, detail, request.scope["request_id"], headers, error.status_code))
+    path = request.url.path.encode()
+    return _response(problem_reply(code, detail, request.scope["request_id"], headers, error.status_code, path))
 
 
 async def _to_docs() -> RedirectResponse:

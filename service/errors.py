@@ -8,6 +8,7 @@ ServiceError
 ├── UnsupportedMediaType    unsupported_media_type  a content type we do not read
 ├── InvalidImage            invalid_image           not an image, truncated, or of the wrong size
 ├── InvalidValue            validation_error        a query or field out of its range
+├── Unsupported             unsupported             nothing that this service does, though others of its kind do
 ├── Overloaded              overloaded              the queue is full
 ├── NotReady                not_ready               still loading, or draining
 ├── DeadlineExceeded        deadline_exceeded       waited longer than the request may
@@ -55,6 +56,10 @@ class InvalidImage(ServiceError):
 
 class InvalidValue(ServiceError):
     code = "validation_error"
+
+
+class Unsupported(ServiceError):
+    code = "unsupported"
 
 
 class Overloaded(ServiceError):

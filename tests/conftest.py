@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from live import ROOT, Live, serving
-from networks import write_linear_model
+from networks import write_linear_model, write_odd_networks
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -40,6 +40,24 @@ def settings(models: Path) -> Callable[..., Settings]:
 def in_process(settings: Callable[..., Settings]) -> Iterator[TestClient]:
     """The service with the small networks, in this process."""
     with TestClient(create_app(settings()), raise_server_exceptions=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def all_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same two and networks that read no digits."""
+    root = tmp_path_factory.mktemp("all_models")
+    write_linear_model(root / "cnn" / "1", seed=1)
+    write_linear_model(root / "dense" / "1", seed=2)
+    write_odd_networks(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def v2(all_models: Path) -> Iterator[TestClient]:
+    """The service with all those, in this process."""
+    settings = Settings(model_repository=all_models, access_log=False, device="cpu", threads=1, max_body_bytes=1 << 20)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as running:
         yield running
 
 

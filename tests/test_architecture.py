@@ -64,6 +64,7 @@ def test_training_uses_only_imaging_and_the_runtime_of_the_service() -> None:
         ("service/imaging", ("service.api", "service.inference", "service.app", "service.settings")),
         ("service/inference", ("service.api", "service.app", "service.settings")),
         ("service/api", ("service.app", "service.server", "service.cli")),
+        ("service/api/v2", ("service.app", "service.server", "service.cli")),
     ],
 )
 def test_imports_point_inwards(folder: str, forbidden: tuple[str, ...]) -> None:

@@ -39,7 +39,7 @@ def test_every_error_code_is_documented() -> None:
 
 
 def test_every_route_is_documented() -> None:
-    text = (ROOT / "docs/api.md").read_text()
+    text = (ROOT / "docs/api.md").read_text() + (ROOT / "docs/open-inference-protocol.md").read_text()
     for path in create_app(Settings()).openapi()["paths"]:
         assert path in text, path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import threading
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, NamedTuple
 
@@ -48,19 +49,23 @@ class Budget:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.held = 0
+        self._lock = threading.Lock()  # bodies are inflated in threads
 
     def take(self, count: int) -> None:
         """Raises `Overloaded`."""
-        if self.held + count > self.max_bytes:
-            raise Overloaded(
-                f"{self.held} bytes of other uploads are being read, at most {self.max_bytes} "
-                "(DIGITS_MAX_PENDING_BYTES). Ask again after Retry-After.",
-                retry_after_s=1.0,
-            )
-        self.held += count
+        with self._lock:
+            if self.held + count <= self.max_bytes:
+                self.held += count
+                return
+        raise Overloaded(
+            f"{self.held} bytes of other uploads are being read, at most {self.max_bytes} "
+            "(DIGITS_MAX_PENDING_BYTES). Ask again after Retry-After.",
+            retry_after_s=1.0,
+        )
 
     def give_back(self, count: int) -> None:
-        self.held -= count
+        with self._lock:
+            self.held -= count
 
 
 class Body(NamedTuple):
@@ -73,8 +78,10 @@ class Body(NamedTuple):
     held: int = 0
 
 
-async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: int, budget: Budget) -> Body:
-    """Read the body, and a form's parts while they stream in.
+async def receive(
+    request: Inbound, *, wanted: str, max_bytes: int, max_files: int, budget: Budget, kind: str | None = None
+) -> Body:
+    """Read the body, and a form's parts while they stream in. What it is tells its content type, or `kind`.
 
     Raises:
         UnsupportedMediaType: a content type that we do not read.
@@ -84,7 +91,7 @@ async def receive(request: Inbound, *, wanted: str, max_bytes: int, max_files: i
         Disconnected: the client left.
     """
     content_type = request.headers.get(b"content-type", b"")
-    kind = _kind(content_type, request.headers.get(b"content-encoding", b"identity"))
+    kind = kind or _kind(content_type, request.headers.get(b"content-encoding", b"identity"))
     if (length := request.headers.get(b"content-length", b"")).isdigit():
         _check_size(int(length), max_bytes)
     boundary = boundary_of(content_type) if kind == "form" else b""
@@ -147,7 +154,7 @@ def one_picture(body: Body) -> Submitted:
             raise MalformedRequest(f"{len(pictures)} parts named 'file'; this route takes one. Use /predict/batch.")
         return pictures[0]
     image, pixels = _json_fields(body.content, "image", "pixels")
-    return Submitted(_from_base64(image, "image") if image is not None else _from_rows(pixels, "pixels"))
+    return Submitted(from_base64(image, "image") if image is not None else _from_rows(pixels, "pixels"))
 
 
 def many_pictures(body: Body, max_images: int) -> list[Submitted]:
@@ -175,7 +182,7 @@ def many_pictures(body: Body, max_images: int) -> list[Submitted]:
             f"{len(items)} images in one request, at most {max_images}. "
             "Send fewer, or have DIGITS_MAX_BATCH_IMAGES raised."
         )
-    read = _from_base64 if images is not None else _from_rows
+    read = from_base64 if images is not None else _from_rows
     return [Submitted(_or_error(read, item, f"{name}[{index}]")) for index, item in enumerate(items)]
 
 
@@ -238,7 +245,7 @@ def _decode(raw: Any, kind: Any, name: str) -> Any:
         raise MalformedRequest(f"In {name!r}: not JSON: {error}") from None
 
 
-def _from_base64(raw: Any, name: str) -> bytes:
+def from_base64(raw: Any, name: str) -> bytes:
     text: str = _decode(raw, str, name)
     match = DATA_URL.match(text)
     if text[:5].lower() == "data:" and match is None:

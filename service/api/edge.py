@@ -5,16 +5,16 @@ The hot routes are answered from here without the framework: it costs several ti
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from service.api.bodies import Disconnected
+from service.api.keys import Keys
 from service.api.problems import reply_to
 from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
-from service.errors import Overloaded, Unauthorized
+from service.errors import Overloaded
 from service.logs import AccessLog
 
 PACE_ANSWERS = 256  # between two looks at the clock
@@ -29,14 +29,14 @@ class Edge:
         app: Any,
         hot: Mapping[bytes, Handler],
         *,
-        api_key: str | None,
+        keys: Keys,
         open_paths: frozenset[bytes],
         access_log: AccessLog,
         max_requests: int,
     ) -> None:
         self._app = app
         self.hot = hot
-        self._api_key = api_key.encode() if api_key else None
+        self._keys = keys
         self._open_paths = open_paths
         self.access_log = access_log
         self._places = max_requests
@@ -75,7 +75,7 @@ class Edge:
             "Ask again after Retry-After.",
             retry_after_s=self._in_flight * self._pace.seconds_per_answer,
         )
-        reply = reply_to(error, request.id)
+        reply = reply_to(error, request.id, request.raw_path)
         self._log(request, reply.status, time.perf_counter(), "")
         return reply
 
@@ -94,7 +94,7 @@ class Edge:
             self._log(request, CLIENT_CLOSED_REQUEST, started, "")
             return None
         except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
-            reply = reply_to(error, request.id)
+            reply = reply_to(error, request.id, request.raw_path)
         self._log(request, reply.status, started, reply.timings)
         return reply
 
@@ -107,26 +107,19 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - as above
             # Starlette raises a bug again after it let our handler answer it.
             if not outgoing.status:
-                reply = reply_to(error, request.id)
+                reply = reply_to(error, request.id, request.raw_path)
                 await _send(outgoing, reply, request.id)
         self._log(request, outgoing.status or CLIENT_CLOSED_REQUEST, started, "")
 
     def _authorise(self, request: Inbound) -> None:
-        if self._api_key is None or request.raw_path in self._open_paths:
-            return
-        given = request.headers.get(b"x-api-key", b"")
-        scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() == b"bearer":
-            given = token.strip()
-        if not hmac.compare_digest(given, self._api_key):
-            came = "another one" if given else "none"
-            raise Unauthorized(
-                f"This service wants an API key and the request has {came}. "
-                "Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
-            )
+        if self._keys.wanted and not self._is_probe(request.raw_path):
+            self._keys.check(request.headers)
+
+    def _is_probe(self, path: bytes) -> bool:
+        return path in self._open_paths or (path.startswith(b"/v2/models/") and path.endswith(b"/ready"))
 
     def _log(self, request: Inbound, status: int, started: float, timings: str) -> None:
-        if status == HTTPStatus.OK and request.raw_path in self._open_paths:
+        if status == HTTPStatus.OK and request.method != "POST" and self._is_probe(request.raw_path):
             return  # probes come every few seconds, and only their failures are news
         duration_ms = (time.perf_counter() - started) * 1e3
         path = request.raw_path.decode("latin-1")

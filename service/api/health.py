@@ -32,7 +32,7 @@ def health_routes(repository: Repository, draining: Callable[[], bool]) -> APIRo
     )
     async def ready() -> Response:
         models = {name: repository.has_ready(name) for name in repository.required_models}
-        answer = Ready(ready=bool(models) and all(models.values()) and not draining(), models=models)
+        answer = Ready(ready=repository.is_ready and not draining(), models=models)
         return Response(encode(answer), 200 if answer.ready else 503, media_type="application/json")
 
     for path, probe in ((LIVE, live), (READY, ready)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -10,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service.api.problems import PROBLEM_JSON, STATUS_OF_CODE
 from service.api.schemas import json_schemas
+from service.api.v2.messages import PUBLISHED as V2_PUBLISHED
 
 BODY_ERRORS = (
     "malformed_request", "unauthorized", "model_not_found", "too_large", "unsupported_media_type", "invalid_image",
@@ -32,12 +35,30 @@ IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif"
 
 def answers(answer: type[msgspec.Struct], *codes: str) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: `answer` at 200, a problem for each error code."""
-    responses: dict[int | str, dict[str, Any]] = {
-        200: {"description": (answer.__doc__ or "").strip(), "content": {"application/json": _schema(answer.__name__)}}
-    }
+    content = {"application/json": _schema(answer.__name__)}
+    return _responses((answer.__doc__ or "").strip(), content, codes, {PROBLEM_JSON.decode(): _schema("Problem")})
+
+
+def protocol_answers(
+    answer: type[msgspec.Struct] | None, *codes: str, many: bool = False
+) -> dict[int | str, dict[str, Any]]:
+    """The same of a route below /v2, whose errors are the protocol's; None is an empty answer."""
+    content = {} if answer is None else {"application/json": _schema(answer.__name__)}
+    if many:
+        content["application/json"] = {"schema": {"type": "array", "items": content["application/json"]["schema"]}}
+    told = {"application/json": _schema("ProtocolError")}
+    return _responses((answer.__doc__ or "").strip() if answer else "Done", content, codes, told)
+
+
+def _responses(
+    description: str, content: dict[str, Any], codes: Sequence[str], error: dict[str, Any]
+) -> dict[int | str, dict[str, Any]]:
+    responses: dict[int | str, dict[str, Any]] = {200: {"description": description, "content": content}}
     for code in codes:
         status = STATUS_OF_CODE.get(code, 500)
-        said = responses.setdefault(status, {"description": "", "content": {PROBLEM_JSON.decode(): _schema("Problem")}})
+        if error.get("application/json") and status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            status = HTTPStatus.BAD_REQUEST
+        said = responses.setdefault(int(status), {"description": "", "content": error})
         said["description"] = " or ".join(filter(None, [said["description"], f"`{code}`"]))
     return responses
 
@@ -75,6 +96,19 @@ def many_pictures(max_images: int) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": _parameters()}
 
 
+def inference() -> dict[str, Any]:
+    """`openapi_extra` of the infer routes."""
+    content = {
+        "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    }
+    header = {"type": "integer", "minimum": 0}
+    told = "How many bytes of JSON, before compression, the body begins with; raw tensors follow."
+    name = "Inference-Header-Content-Length"
+    parameter = {"name": name, "in": "header", "required": False, "schema": header, "description": told}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [parameter]}
+
+
 def _parameters() -> list[dict[str, Any]]:
     return [
         _query("model", {"type": "string"}, "Which model answers. Default: `DIGITS_DEFAULT_MODEL`."),
@@ -103,7 +137,7 @@ def describe(app: FastAPI, *, with_key: bool) -> None:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             components = schema.setdefault("components", {})
-            components.setdefault("schemas", {}).update(json_schemas())
+            components.setdefault("schemas", {}).update(json_schemas(*V2_PUBLISHED))
             for name in ("HTTPValidationError", "ValidationError"):
                 components["schemas"].pop(name, None)
             _drop_framework_errors(schema)

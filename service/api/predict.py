@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 
 from msgspec import UNSET, UnsetType
 
 from service.api import bodies
-from service.api.bodies import Body, Submitted
+from service.api.bodies import Body, Budget, Submitted
 from service.api.reading import PREPROCESS, Reader
 from service.api.reply import Inbound, Reply
 from service.api.schemas import (
@@ -35,11 +34,11 @@ from service.settings import Settings
 class DigitRoutes:
     """The handlers of the three routes that predict."""
 
-    def __init__(self, repository: Repository, settings: Settings, executor: Executor) -> None:
+    def __init__(self, repository: Repository, settings: Settings, reader: Reader, budget: Budget) -> None:
         self._repository = repository
         self._settings = settings
-        self._reader = Reader(settings, executor)
-        self._budget = bodies.Budget(settings.max_pending_bytes)
+        self._reader = reader
+        self._budget = budget
 
     async def predict(self, request: Inbound) -> Reply:
         model, asked = self._understand(request)

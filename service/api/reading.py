@@ -54,20 +54,20 @@ class Reader:
             Overloaded, DeadlineExceeded: too many pictures wait for a thread, or this one waited too long.
         """
         if body.size > LIGHT_BODY_BYTES:
-            return await self._in_thread(lambda: self._read(bodies.one_picture(body), preprocess))
+            return await self.in_thread(lambda: self._read(bodies.one_picture(body), preprocess))
         picture = bodies.one_picture(body)
         image = self._at_once(picture, preprocess)
-        return image if image is not None else await self._in_thread(lambda: self._read(picture, preprocess))
+        return image if image is not None else await self.in_thread(lambda: self._read(picture, preprocess))
 
     async def many(self, body: Body, preprocess: Preprocess) -> tuple[list[Submitted], list[Normalised | ServiceError]]:
         """The pictures of a batch, each with what the network sees of it or what is wrong with it. Raises as `one`."""
         if body.size > LIGHT_BATCH_BYTES:
-            return await self._in_thread(lambda: self._all_of(body, preprocess))
+            return await self.in_thread(lambda: self._all_of(body, preprocess))
         pictures = bodies.many_pictures(body, self._max_images)
         images = [self._tried(self._at_once, picture, preprocess) for picture in pictures]
         if None in images:
             heavy = [index for index, image in enumerate(images) if image is None]
-            read = await self._in_thread(lambda: self._all([pictures[index] for index in heavy], preprocess))
+            read = await self.in_thread(lambda: self._all([pictures[index] for index in heavy], preprocess))
             for index, image in zip(heavy, read, strict=True):
                 images[index] = image
         return pictures, [image for image in images if image is not None]
@@ -102,7 +102,12 @@ class Reader:
             raise content
         return from_pixels(content, max_pixels=self._max_pixels)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    async def files(self, files: list[bytes], preprocess: Preprocess) -> list[Normalised | ServiceError]:
+        """Encoded pictures that came without a form around them. Raises as `one`."""
+        return await self.in_thread(lambda: self._all([Submitted(file) for file in files], preprocess))
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """What `work` gives. Raises `Overloaded` where too much waits, `DeadlineExceeded` for what waited too long."""
         if self._waiting >= MAX_WAITING:
             raise Overloaded(
                 f"{self._waiting} requests with large pictures wait to be read. Ask again after Retry-After.",

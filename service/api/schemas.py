@@ -155,7 +155,7 @@ encode = msgspec.json.Encoder().encode
 PUBLISHED = (PredictAnswer, BatchAnswer, ConfidenceAnswer, ModelList, ModelInfo, Live, Ready, Problem)
 
 
-def json_schemas() -> dict[str, Any]:
-    """The schemas of all answers by name, for `#/components/schemas`."""
-    _, components = msgspec.json.schema_components(PUBLISHED, ref_template="#/components/schemas/{name}")
+def json_schemas(*more: type[Struct]) -> dict[str, Any]:
+    """The schemas of all answers, and of `more`, by name, for `#/components/schemas`."""
+    _, components = msgspec.json.schema_components((*PUBLISHED, *more), ref_template="#/components/schemas/{name}")
     return components

@@ -49,7 +49,7 @@ class Statistics:
 
 
 class _Waiter:
-    __slots__ = ("count", "deadline", "future", "inputs", "queued_at")
+    __slots__ = ("alone", "count", "deadline", "future", "inputs", "queued_at")
 
     def __init__(self, inputs: Rows, queued_at: float, deadline: float, future: asyncio.Future[Answer]) -> None:
         self.inputs = inputs
@@ -57,6 +57,7 @@ class _Waiter:
         self.queued_at = queued_at
         self.deadline = deadline
         self.future = future
+        self.alone = False  # a micro-batch that it was in failed
 
 
 class MicroBatcher:
@@ -182,7 +183,7 @@ class MicroBatcher:
             try:
                 outputs = self._run(inputs)
             except Exception as error:  # noqa: BLE001 - whatever the network raises belongs to this batch
-                self._fail(batch, error)
+                self._fail_or_part(batch, error)
             else:
                 self._answer(batch, outputs, started)
             self._next()
@@ -202,7 +203,7 @@ class MicroBatcher:
         batch: list[_Waiter] = []
         room = self.max_batch_size
         now = time.perf_counter()
-        while self._queue and (not batch or self._queue[0].count <= room):
+        while self._queue and (not batch or (self._queue[0].count <= room and not self._queue[0].alone)):
             waiter = self._queue.popleft()
             self._queued_images -= waiter.count
             if waiter.future.done():  # its caller left
@@ -210,7 +211,7 @@ class MicroBatcher:
             if now > waiter.deadline:
                 waiter.future.set_exception(_too_late(now - waiter.queued_at))
                 continue
-            room -= waiter.count
+            room = room - waiter.count if not waiter.alone else 0
             batch.append(waiter)
         return batch
 
@@ -218,7 +219,7 @@ class MicroBatcher:
         if done.cancelled():
             self._fail(batch, NotReady("The server is stopping."))
         elif (error := done.exception()) is not None:
-            self._fail(batch, error)
+            self._fail_or_part(batch, error)
         else:
             self._answer(batch, done.result(), started)
         self._next()
@@ -253,6 +254,16 @@ class MicroBatcher:
                 waiter.future.set_result(Answer(rows, started - waiter.queued_at, infer_s))
             first = last
 
+    def _fail_or_part(self, batch: list[_Waiter], error: BaseException) -> None:
+        """One caller's values may be what the network cannot take: each runs once more, alone."""
+        if len(batch) == 1:
+            self._fail(batch, error)
+            return
+        for waiter in reversed(batch):
+            waiter.alone = True
+            self._queue.appendleft(waiter)
+            self._queued_images += waiter.count
+
     def _fail(self, batch: list[_Waiter], error: BaseException) -> None:
         log.error("a micro-batch failed", images=sum(w.count for w in batch), error=repr(error))
         for waiter in batch:
@@ -274,7 +285,8 @@ class MicroBatcher:
             waiter.future.exception()  # looked at, or asyncio would complain that nobody did
 
     def _watch_deadline(self) -> None:
-        # Callers come with one time-out, so the head of the queue is always the first to expire.
+        # Nearly all callers come with one time-out, so the head of the queue is the first to expire; who asked for less
+        # is told when its turn comes.
         head = self._queue[0]
         delay = max(0.0, head.deadline - time.perf_counter())
         self._timer = self._loop.call_later(delay, self._expire)

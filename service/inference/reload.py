@@ -23,7 +23,7 @@ class Reloader:
     """
 
     def __init__(self, repository: Repository, board: Board, *, poll_s: float, retire_after_s: float) -> None:
-        self._repository = repository
+        self.repository = repository
         self.board = board
         self._poll_s = poll_s
         self._retire_after_s = retire_after_s
@@ -35,7 +35,7 @@ class Reloader:
 
     def load(self) -> None:
         """The first load, before there is an event loop or in a thread. Raises `StartupError`."""
-        self._repository.load(self.board.read().unloaded)
+        self.repository.load(self.board.read().unloaded)
 
     def start(self) -> None:
         """Begin to follow. Call on the event loop."""
@@ -59,8 +59,8 @@ class Reloader:
             wanted = self.board.read()
             again = wanted.again if wanted.generation != self._followed else None
             loop = asyncio.get_running_loop()
-            models = await loop.run_in_executor(self._executor, self._repository.prepare, wanted.unloaded, again)
-            self._repository.apply(models, wanted.unloaded, self._retire_after_s)
+            models = await loop.run_in_executor(self._executor, self.repository.prepare, wanted.unloaded, again)
+            self.repository.apply(models, wanted.unloaded, self._retire_after_s)
             self._acknowledge(wanted.generation)
 
     async def change(self, *, load: str | None = None, unload: str | None = None, timeout_s: float) -> bool:
@@ -94,4 +94,4 @@ class Reloader:
                 scanned = time.monotonic()
                 await self.refresh()
             except Exception as error:  # noqa: BLE001 - what is loaded goes on answering, and the next look may succeed
-                log.warning("cannot look at the repository", root=str(self._repository.root), error=str(error))
+                log.warning("cannot look at the repository", root=str(self.repository.root), error=str(error))

@@ -197,6 +197,11 @@ class Repository:
         """Whether a version of this model answers."""
         return self.newest(name) is not None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether every required model answers, and there is one."""
+        return bool(self.required_models) and all(map(self.has_ready, self.required_models))
+
     def versions(self) -> Iterator[ModelVersion]:
         for versions in self._models.values():
             yield from versions
@@ -213,6 +218,12 @@ class Repository:
         if name not in self._models:
             raise ModelNotFound(f"No model {name!r} here. There are: {', '.join(self._models) or 'none yet'}.")
         return self._models[name]
+
+    def check_on_disk(self, name: str) -> None:
+        """Raises `ModelNotFound` where the folder holds no version of a model."""
+        names = sorted({version.name for version in scan(self.root)})
+        if name not in names:
+            raise ModelNotFound(f"No model {name!r} in {self.root}. There are: {', '.join(names)}.")
 
     def find(self, name: str | None, version: str | None = None, *, digits: bool = False) -> ModelVersion:
         """The version a request asks for; by default the newest of the default model that answers, and reads `digits`.

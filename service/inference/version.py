@@ -39,6 +39,7 @@ class ModelVersion:
     session: Session | None = None
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()  # those that the protocol has a datatype for
+    unsupported: tuple[TensorSpec, ...] = ()  # outputs that it has none for
     reads_digits: bool = False
     has_batch_axis: bool = False
     shares_runs: bool = False  # the rows of several callers may go through the network together
@@ -63,6 +64,7 @@ class ModelVersion:
         """Take the signature of a session, which is not in use before the version was checked."""
         self.inputs, found = specs(session.inputs), specs(session.outputs)
         self.outputs = tuple(spec for spec in found if spec.datatype != UNSUPPORTED)
+        self.unsupported = tuple(spec for spec in found if spec.datatype == UNSUPPORTED)
         self._fed = [spec.name for spec in self.inputs]
         self._fetched = [spec.name for spec in self.outputs]
         self.has_batch_axis = bool(self.inputs) and all(

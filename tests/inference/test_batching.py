@@ -156,7 +156,7 @@ def test_a_caller_that_leaves_during_its_run_disturbs_nobody() -> None:
 
 def test_a_model_error_reaches_only_its_batch() -> None:
     async def story(batcher: MicroBatcher, network: Network) -> None:
-        network.fail = lambda batch: 1 in batch
+        network.fail = lambda batch: 1 in batch or 2 in batch
         first = await busy(batcher, network)
         doomed = await queued(batcher, rows(1), rows(2, 3, 4))
         saved = await queued(batcher, rows(5))
@@ -167,6 +167,22 @@ def test_a_model_error_reaches_only_its_batch() -> None:
         assert errors[0] is not errors[1]
         assert "broken weights" in str(errors[0])
         assert (await saved[0]).outputs[0].tolist() == [5]
+
+    run(story)
+
+
+def test_a_caller_whose_values_break_a_run_takes_no_neighbour_along() -> None:
+    async def story(batcher: MicroBatcher, network: Network) -> None:
+        network.fail = lambda batch: 1 in batch
+        first = await busy(batcher, network)
+        doomed, saved, after = await queued(batcher, rows(1), rows(2, 3), rows(4))
+        network.gate.set()
+        await first
+        (error,) = await asyncio.gather(doomed, return_exceptions=True)
+        assert isinstance(error, InferenceFailed)
+        assert (await saved).outputs[0].tolist() == [2, 3]
+        assert (await after).outputs[0].tolist() == [4]
+        assert [batch for batch in network.batches[1:] if 1 not in batch] == [[2, 3], [4]]
 
     run(story)
 

@@ -1,0 +1,137 @@
+"""Input tensors of a request to arrays; what came as bytes is not copied, and no shape has anything allocated."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from service.api.bodies import from_base64
+from service.api.v2.messages import InferInput
+from service.errors import InvalidValue, MalformedRequest
+from service.inference.runtime import Tensor
+from service.inference.tensors import DATATYPES
+
+LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
+_ELEMENTS: dict[str, type] = {"b": bool, "u": int, "i": int, "f": float, "O": str}
+
+
+def from_bytes(tensor: InferInput, content: memoryview) -> Tensor:
+    """The elements of `tensor` (any datatype but BYTES) as they stand in `content`, which the array shares.
+
+    Raises:
+        InvalidValue: `content` is not as long as shape and datatype say.
+    """
+    dtype = DATATYPES[tensor.datatype]
+    needed = math.prod(tensor.shape) * dtype.itemsize
+    if len(content) != needed:
+        raise InvalidValue(
+            f"Input {tensor.name!r}: {tensor.datatype} of shape {tensor.shape} is {needed} bytes; "
+            f"binary_data_size is {len(content)}."
+        )
+    if dtype.kind == "b":
+        return np.frombuffer(content, np.uint8).astype(np.bool_).reshape(tensor.shape)
+    array: Tensor = np.frombuffer(content, dtype).reshape(tensor.shape)
+    return array if array.flags.aligned else array.copy()
+
+
+def elements(tensor: InferInput, content: memoryview) -> list[bytes]:
+    """The elements of a BYTES tensor, each after its length.
+
+    Raises:
+        InvalidValue: there are more or fewer than the shape says, or one is cut off.
+    """
+    found = list(_split(content, tensor.name))
+    if len(found) != math.prod(tensor.shape):
+        raise InvalidValue(
+            f"Input {tensor.name!r}: shape {tensor.shape} is {math.prod(tensor.shape)} elements; "
+            f"the {len(content)} bytes hold {len(found)}."
+        )
+    return found
+
+
+def _split(content: memoryview, name: str) -> Iterator[bytes]:
+    first = 0
+    while first < len(content):
+        start = first + LENGTH.size
+        last = start + (LENGTH.unpack_from(content, first)[0] if start <= len(content) else 0)
+        if last > len(content):
+            raise InvalidValue(
+                f"Input {name!r}: an element at byte {first} goes past the end of its {len(content)} bytes. "
+                "Expected uint32 lengths, little-endian, each with that many bytes after it."
+            )
+        yield bytes(content[start:last])
+        first = last
+
+
+def text(tensor: InferInput, parts: list[bytes]) -> Tensor:
+    """Strings, as ONNX Runtime takes them. Raises `InvalidValue` where one is not UTF-8."""
+    try:
+        strings = [part.decode() for part in parts]
+    except UnicodeDecodeError as error:
+        raise InvalidValue(f"Input {tensor.name!r}: strings must be UTF-8: {error}") from None
+    array = np.empty(len(strings), object)
+    array[:] = strings
+    return array.reshape(tensor.shape)
+
+
+def from_json(tensor: InferInput, raw: msgspec.Raw) -> Tensor:
+    """The elements in `data`, nested as the shape says or flat.
+
+    Raises:
+        InvalidValue: they are not as many, not so nested, or not of the datatype or its range.
+        MalformedRequest: not JSON; NaN and Infinity are none.
+    """
+    dtype = DATATYPES[tensor.datatype]
+    depth = _depth(raw, len(tensor.shape))
+    kind: Any = _ELEMENTS[dtype.kind]
+    for _ in range(depth):
+        kind = list[kind]
+    decoded = _decode(raw, kind, tensor.name)
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(decoded, dtype)
+    except (ValueError, OverflowError) as error:
+        raise InvalidValue(f"Input {tensor.name!r}: not a tensor of {tensor.datatype}: {error}") from None
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidValue(f"Input {tensor.name!r}: a number is out of the range of {tensor.datatype}.")
+    if depth > 1 and list(array.shape) != tensor.shape:
+        raise InvalidValue(
+            f"Input {tensor.name!r}: shape is {tensor.shape}, and data is nested as {list(array.shape)}."
+        )
+    if array.size != math.prod(tensor.shape):
+        raise InvalidValue(
+            f"Input {tensor.name!r}: shape {tensor.shape} is {math.prod(tensor.shape)} elements; data has {array.size}."
+        )
+    return array.reshape(tensor.shape)
+
+
+def files_in_json(tensor: InferInput, raw: msgspec.Raw) -> list[bytes]:
+    """Encoded files as base64 strings. Raises `InvalidImage`, `InvalidValue`, `MalformedRequest`."""
+    parts = _decode(raw, list[msgspec.Raw], tensor.name)
+    if len(parts) != math.prod(tensor.shape):
+        raise InvalidValue(
+            f"Input {tensor.name!r}: shape is {tensor.shape}, and data has {len(parts)} strings of base64."
+        )
+    return [from_base64(part, f"{tensor.name}[{index}]") for index, part in enumerate(parts)]
+
+
+def _decode(raw: msgspec.Raw, kind: Any, name: str) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidValue(f"Input {name!r}: {error}, counted from its data.") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MalformedRequest(f"Input {name!r}: its data is not JSON: {error}") from None
+
+
+def _depth(raw: msgspec.Raw, rank: int) -> int:
+    """How deep lists are nested: as the shape says, once, or not at all around a single element."""
+    start = bytes(memoryview(raw)[:64]).translate(None, b" \t\r\n")
+    if start[:1] != b"[":
+        return 0 if rank == 0 else 1
+    return rank if rank > 1 and start[1:2] == b"[" else 1

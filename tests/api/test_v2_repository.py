@@ -1,0 +1,127 @@
+"""What the protocol tells of the server and its models, and loading and unloading through it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import strokes
+from networks import write_linear_model
+from protocol import tensor
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+
+ADMIN = {"x-api-key": "boss"}
+IMAGE = {"inputs": [tensor("image", strokes()[None], "UINT8")]}
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/"])
+def test_the_server_tells_what_it_is(v2: TestClient, path: str) -> None:
+    told = v2.get(path).json()
+    assert told["name"] == "digit-service"
+    assert {"binary_tensor_data", "classification", "model_repository"} <= set(told["extensions"])
+
+
+def test_models_tell_their_inputs_and_outputs(v2: TestClient) -> None:
+    assert v2.get("/v2/models/cnn").json() == {
+        "name": "cnn",
+        "versions": ["1"],
+        "platform": "onnx_onnxv1",
+        "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]}],
+        "outputs": [
+            {"name": "logits", "datatype": "FP32", "shape": [-1, 10]},
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]},
+        ],
+    }
+    assert v2.get("/v2/models/matrix/versions/1").json()["inputs"][0]["shape"] == [2, 3]
+    assert v2.get("/v2/models/strings").json()["outputs"][0]["datatype"] == "BYTES"
+
+
+def test_probes_have_bodies(v2: TestClient) -> None:
+    assert v2.get("/v2/health/live").json() == {"live": True}
+    assert v2.get("/v2/health/ready").json() == {"ready": True}
+    assert v2.get("/v2/models/cnn/ready").json() == {"name": "cnn", "ready": True}
+    assert v2.get("/v2/models/cnn/versions/1/ready").json() == {"name": "cnn", "ready": True}
+    v2.app.draining = True
+    for path in ("/v2/health/ready", "/v2/models/cnn/ready"):
+        answer = v2.get(path)
+        assert (answer.status_code, answer.json()["ready"]) == (503, False)
+    assert v2.get("/v2/health/live").status_code == 200
+    v2.app.draining = False
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for version in (1, 2):
+        write_linear_model(tmp_path / "cnn" / str(version), seed=version)
+    write_linear_model(tmp_path / "dense" / "1", seed=3)
+    return tmp_path
+
+
+@pytest.fixture
+def service(root: Path) -> Iterator[TestClient]:
+    settings = Settings(
+        model_repository=root, admin_key="boss", access_log=False, device="cpu", threads=1, repository_poll_s=0
+    )
+    with TestClient(create_app(settings)) as running:
+        yield running
+
+
+def index(service: TestClient, **asked: bool) -> set[tuple[str, str, str]]:
+    entries = service.post("/v2/repository/index", json=asked).json()
+    return {(entry["name"], entry["version"], entry["state"]) for entry in entries}
+
+
+def test_the_index_has_every_version_with_its_state(service: TestClient, root: Path) -> None:
+    everything = {("cnn", "2", "READY"), ("cnn", "1", "READY"), ("dense", "1", "READY")}
+    assert index(service) == everything
+    (root / "dense" / "2").mkdir()
+    (root / "dense" / "2" / "model.onnx").write_bytes(b"broken")
+    answer = service.post("/v2/repository/models/dense/load", headers=ADMIN)
+    assert answer.status_code == 400
+    assert "Version 2 of dense cannot be served" in answer.json()["error"]
+    assert "Version 1 goes on answering" in answer.json()["error"]
+    assert index(service) == everything | {("dense", "2", "FAILED")}
+    assert index(service, ready=True) == everything
+    entries = service.post("/v2/repository/index").json()
+    assert "onnxruntime does not load it" in next(entry["reason"] for entry in entries if entry["state"] == "FAILED")
+    assert service.get("/v2/health/ready").status_code == 200
+
+
+def test_models_are_unloaded_and_loaded(service: TestClient) -> None:
+    assert service.post("/v2/models/cnn/infer", json=IMAGE).status_code == 200
+    assert service.post("/v2/repository/models/cnn/unload", headers=ADMIN).status_code == 200
+    assert index(service, ready=True) == {("dense", "1", "READY")}
+    assert service.get("/v2/models/cnn/ready").status_code == 503
+    assert service.post("/v2/models/cnn/infer", json=IMAGE).status_code == 503
+    assert service.post("/predict", json={"pixels": strokes().tolist()}).json()["code"] == "not_ready"
+    assert service.get("/models/cnn").json()["versions"][0]["reason"] == "unloaded"
+    assert service.post("/v2/repository/models/cnn/load", headers=ADMIN).status_code == 200
+    assert service.get("/v2/models/cnn/ready").status_code == 200
+    assert service.post("/v2/models/cnn/infer", json=IMAGE).json()["model_version"] == "2"
+
+
+def test_loading_brings_what_was_put_into_the_folder(service: TestClient, root: Path) -> None:
+    assert service.post("/v2/repository/models/new/load", headers=ADMIN).status_code == 404
+    write_linear_model(root / "new" / "1", outputs=("logits",))
+    assert service.get("/v2/models/new").status_code == 404
+    assert service.post("/v2/repository/models/new/load", headers=ADMIN).status_code == 200
+    assert service.post("/v2/models/new/infer", json=IMAGE).json()["outputs"][0]["name"] == "logits"
+    refused = service.post("/predict?model=new", json={"pixels": strokes().tolist()})
+    assert refused.status_code == 404
+    assert "/v2/models/new/infer" in refused.json()["detail"]
+
+
+def test_loading_takes_no_files_from_the_client(service: TestClient) -> None:
+    body = {"parameters": {"config": "{}", "file:1/model.onnx": "AAAA"}}
+    assert service.post("/v2/repository/models/cnn/load", headers=ADMIN, json=body).status_code == 501
+    unload = {"parameters": {"unload_dependents": False}}
+    assert service.post("/v2/repository/models/cnn/unload", headers=ADMIN, json=unload).status_code == 200
+
+
+def test_both_kinds_of_request_share_micro_batches(service: TestClient) -> None:
+    before = service.app.repository.find("cnn").batcher.statistics().images
+    service.post("/predict", json={"pixels": strokes().tolist()})
+    service.post("/v2/models/cnn/infer", json=IMAGE)
+    assert service.app.repository.find("cnn").batcher.statistics().images == before + 2
