@@ -96,9 +96,13 @@ def test_a_body_that_is_no_request(v2: TestClient, body: bytes, expected: str) -
 
 @pytest.mark.parametrize(
     ("inputs", "expected"),
-    [([ROWS], "'count' is missing"), ([ROWS, ROWS, COUNT], "twice"), ([ROWS, COUNT, COUNT | {"name": "x"}], "which it has not"),
-     ([ROWS, tensor("count", np.ones(3, int), "INT64")], "[2, 3] rows")],
-)  # fmt: skip
+    [
+        ([ROWS], "'count' is missing"),
+        ([ROWS, ROWS, COUNT], "twice"),
+        ([ROWS, COUNT, COUNT | {"name": "x"}], "which it has not"),
+        ([ROWS, tensor("count", np.ones(3, int), "INT64")], "[2, 3] rows"),
+    ],
+)
 def test_inputs_that_do_not_belong_together(v2: TestClient, inputs: list[Any], expected: str) -> None:
     assert expected in error_of(ask(v2, *inputs))
 
