@@ -63,6 +63,7 @@ class HotProtocol(HttpToolsProtocol):
     _messages = 0
     _since = 0.0  # when it was begun to read, or answered
     _arrived = 0  # bytes since the last look
+    _chunk = 0  # bytes of what is being parsed
     _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,8 +73,10 @@ class HotProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._arrived += len(data)
-        # At the start of a request; lower case costs a tenth of what the pattern does on a body.
-        if not (self._reading and self._messages) and b"\r\nupgrade:" in data.lower():
+        self._chunk = len(data)
+        # At the start of a request; lower case costs a tenth of what the pattern does.
+        at_start = not (self._reading and self._messages)
+        if at_start and b"\r\nupgrade:" in data[: data.find(b"\r\n\r\n") + 1 or None].lower():
             # The parser would take the body for the other protocol's. We speak none, so there is no upgrade to ask for.
             head, blank, rest = data.partition(b"\r\n\r\n")
             data = UPGRADE.sub(b"\r\nx-ignored:", head + blank) + rest
@@ -196,7 +199,8 @@ class HotProtocol(HttpToolsProtocol):
         cycle = _Cycle(handler)
         cycle.request = request = Inbound("POST", path, query, self.headers, _receive_nothing)
         length = request.headers.get(b"content-length", b"")
-        return cycle if length.isdigit() and int(length) <= SHORT_CUT_BYTES else None
+        # A body that came with its head is in memory already, whichever way it takes.
+        return cycle if length.isdigit() and int(length) <= max(SHORT_CUT_BYTES, self._chunk) else None
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         # Here, not in the task: one that is cancelled before its first step runs none of its code.
