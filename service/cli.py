@@ -88,8 +88,8 @@ def predict(
             failed = True
             print(f"{file}: {error}", file=sys.stderr)
             continue
-        *_, rounded = network.run((image.pixels[None],))
-        print(f"{file}: {_in_words(read_rows(rounded)[0])}")
+        *_, told = network.run((image.pixels[None],))
+        print(f"{file}: {_in_words(read_rows(told, [image])[0])}")
     if failed:
         raise SystemExit(1)
 
@@ -172,4 +172,7 @@ def _load_model(settings: Any, name: str | None) -> ModelVersion:
 
 
 def _in_words(prediction: Prediction) -> str:
-    return f"{prediction.digit} ({prediction.confidence:.1%})"
+    if prediction.digit is None:
+        return f"not a digit ({prediction.reason})"
+    doubt = f", {prediction.reason}" if prediction.reason else ""
+    return f"{prediction.digit} ({prediction.confidence:.1%}{doubt})"

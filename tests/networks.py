@@ -33,6 +33,30 @@ def write_linear_model(folder: Path, seed: int = 0, *, outputs: tuple[str, ...] 
     return _save(folder, graph)
 
 
+def write_judging_model(folder: Path, seed: int = 0) -> Path:
+    """The same with `out_of_distribution_score`: 0 on black, 0.5 where the mean level is a third of white, then 1."""
+    path = write_linear_model(folder, seed)
+    model = onnx.load(path)
+    graph = model.graph
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMean", ["vectors"], ["brightness"], axes=[1], keepdims=0),
+            helper.make_node("Sub", ["brightness", "third"], ["above"]),
+            helper.make_node("Mul", ["above", "steepness"], ["odds"]),
+            helper.make_node("Sigmoid", ["odds"], ["out_of_distribution_score"]),
+        ]
+    )
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array(1 / 3, np.float32), "third"),
+            numpy_helper.from_array(np.array(60, np.float32), "steepness"),
+        ]
+    )
+    graph.output.append(helper.make_tensor_value_info("out_of_distribution_score", TensorProto.FLOAT, ["n"]))
+    onnx.save(model, path)
+    return path
+
+
 def write_graph(
     folder: Path,
     nodes: Sequence[Any],

@@ -123,6 +123,11 @@ def _parameters() -> list[dict[str, Any]]:
             {"type": "boolean", "default": False},
             "Also answer with the 28 x 28 pixels that the network saw, and the steps that led there.",
         ),
+        _query(
+            "coverage",
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            "Answer with the digits that hold the true one so often. `/confidence` always does, by default at 0.99.",
+        ),
     ]
 
 

@@ -19,6 +19,7 @@ from service.api.schemas import (
     ItemError,
     ModelOpinion,
     PredictAnswer,
+    PredictionSet,
     Ranked,
     Receipt,
     encode,
@@ -27,6 +28,7 @@ from service.errors import InvalidValue, ServiceError
 from service.imaging.normalise import Normalised
 from service.inference.predictor import Prediction, Predictions, entropy, predict, ranking
 from service.inference.repository import Repository
+from service.inference.verdict import prediction_set
 from service.inference.version import ModelVersion
 from service.settings import Settings
 
@@ -43,11 +45,9 @@ class DigitRoutes:
     async def predict(self, request: Inbound) -> Reply:
         model, asked = self._understand(request)
         image, decode_s = await self._one_image(request, asked)
-        found = await predict(model, [image.pixels], self._settings.request_timeout_s)
+        found = await predict(model, [image], self._settings.request_timeout_s)
         (row,) = found.rows
-        answer = PredictAnswer(
-            model.name, model.version, row.digit, row.confidence, row.probabilities, asked.receipt_of(image)
-        )
+        answer = PredictAnswer(model.name, model.version, *row, asked.set_of(model, row), asked.receipt_of(image))
         return Reply(encode(answer), timings=_timings(decode_s, found))
 
     async def predict_batch(self, request: Inbound) -> Reply:
@@ -60,13 +60,13 @@ class DigitRoutes:
         finally:
             self._budget.give_back(body.held)
         decode_s = time.perf_counter() - started
-        good = [image.pixels for image in images if isinstance(image, Normalised)]
+        good = [image for image in images if isinstance(image, Normalised)]
         found = await predict(model, good, limits.request_timeout_s) if good else Predictions(model, [], 0, 0)
         rows = iter(found.rows)
         items = [
             _failed(index, picture, image)
             if isinstance(image, ServiceError)
-            else _predicted(index, picture, next(rows), asked.receipt_of(image))
+            else _predicted(index, picture, model, next(rows), image, asked)
             for index, (picture, image) in enumerate(zip(pictures, images, strict=True))
         ]
         answer = BatchAnswer(model.name, model.version, items, len(good), len(items) - len(good))
@@ -77,8 +77,8 @@ class DigitRoutes:
         models = [model, *(other for other in self._repository.digit_models() if other.name != model.name)]
         image, decode_s = await self._one_image(request, asked)
         timeout_s = self._settings.request_timeout_s
-        found = await asyncio.gather(*(predict(one, [image.pixels], timeout_s) for one in models))
-        answer = _confidence(models, [one.rows[0] for one in found], asked.receipt_of(image))
+        found = await asyncio.gather(*(predict(one, [image], timeout_s) for one in models))
+        answer = _confidence(models, [one.rows[0] for one in found], asked, image)
         return Reply(encode(answer), timings=_timings(decode_s, max(found, key=lambda one: one.queue_s + one.infer_s)))
 
     def _understand(self, request: Inbound) -> tuple[ModelVersion, _Asked]:
@@ -109,7 +109,7 @@ class DigitRoutes:
 class _Asked:
     """The query of one request, checked. Raises `InvalidValue`."""
 
-    __slots__ = ("preprocess", "receipt")
+    __slots__ = ("coverage", "preprocess", "receipt")
 
     def __init__(self, query: Mapping[str, str]) -> None:
         name = query.get("preprocess", "auto")
@@ -120,16 +120,39 @@ class _Asked:
         if receipt not in TRUTH:
             raise InvalidValue(f"receipt={receipt!r}: expected true or false.")
         self.receipt = TRUTH[receipt]
+        coverage = query.get("coverage")
+        self.coverage = None if coverage is None else _coverage(coverage)
 
     def receipt_of(self, image: Normalised) -> Receipt | UnsetType:
         return Receipt(image.pixels.tolist(), list(image.steps), list(image.warnings)) if self.receipt else UNSET
 
+    def set_of(self, model: ModelVersion, row: Prediction) -> PredictionSet | UnsetType:
+        return UNSET if self.coverage is None else _prediction_set(model, row, self.coverage)
 
+
+def _coverage(given: str) -> float:
+    try:
+        coverage = float(given)
+    except ValueError:
+        coverage = 0.0
+    if not 0 < coverage < 1:
+        raise InvalidValue(f"coverage={given!r}: expected a number between 0 and 1, such as 0.99.")
+    return coverage
+
+
+def _prediction_set(model: ModelVersion, row: Prediction, coverage: float) -> PredictionSet:
+    digits = prediction_set(row.probabilities, row.out_of_distribution_score, coverage, model.card.conformal)
+    return PredictionSet(coverage, digits)
+
+
+DEFAULT_COVERAGE = 0.99
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _predicted(index: int, picture: Submitted, row: Prediction, receipt: Receipt | UnsetType) -> BatchItem:
-    return BatchItem(index, picture.filename, row.digit, row.confidence, row.probabilities, receipt)
+def _predicted(
+    index: int, picture: Submitted, model: ModelVersion, row: Prediction, image: Normalised, asked: _Asked
+) -> BatchItem:
+    return BatchItem(index, picture.filename, *row, asked.set_of(model, row), asked.receipt_of(image))
 
 
 def _failed(index: int, picture: Submitted, error: ServiceError) -> BatchItem:
@@ -137,7 +160,7 @@ def _failed(index: int, picture: Submitted, error: ServiceError) -> BatchItem:
 
 
 def _confidence(
-    models: Sequence[ModelVersion], rows: Sequence[Prediction], receipt: Receipt | UnsetType
+    models: Sequence[ModelVersion], rows: Sequence[Prediction], asked: _Asked, image: Normalised
 ) -> ConfidenceAnswer:
     model, row = models[0], rows[0]
     ranked = ranking(row)
@@ -147,15 +170,19 @@ def _confidence(
         digit=row.digit,
         confidence=row.confidence,
         probabilities=row.probabilities,
+        verdict=row.verdict,
+        reason=row.reason,
         ranking=[Ranked(digit, probability) for digit, probability in ranked],
         margin=round(ranked[0][1] - ranked[1][1], 7),
         entropy=round(entropy(row), 7),
+        prediction_set=_prediction_set(model, row, asked.coverage or DEFAULT_COVERAGE),
+        out_of_distribution_score=row.out_of_distribution_score,
         models={
-            one.name: ModelOpinion(one.version, its.digit, its.confidence, its.probabilities)
+            one.name: ModelOpinion(one.version, its.digit, its.confidence, its.probabilities, its.verdict)
             for one, its in zip(models, rows, strict=True)
         },
         agreement=len({its.digit for its in rows}) == 1,
-        receipt=receipt,
+        receipt=asked.receipt_of(image),
     )
 
 

@@ -15,6 +15,36 @@ Probabilities = Annotated[
 ]
 
 
+Answered = Annotated[
+    Digit | None,
+    Meta(description="The digit with the largest probability; null exactly where the verdict is not_a_digit."),
+]
+Verdict = Annotated[
+    Literal["digit", "uncertain", "not_a_digit"],
+    Meta(description="Whether to act on the digit, to look again, or that the picture holds no digit."),
+]
+Reason = Annotated[
+    Literal["blank", "out_of_distribution", "ambiguous", "several_marks"] | None,
+    Meta(description="Why the verdict is not `digit`; null where it is."),
+]
+Score = Annotated[
+    Probability | None,
+    Meta(
+        description="How little it looks like a digit; above 0.5 it is refused. Null from a network that cannot tell.",
+    ),
+]
+
+
+class PredictionSet(Struct):
+    """The digits that the picture may hold, likeliest first: of pictures of digits, `coverage` have theirs in it."""
+
+    coverage: float
+    digits: Annotated[
+        list[Digit],
+        Meta(description="Empty where the picture is less like a digit than `coverage` asks to follow."),
+    ]
+
+
 class Receipt(Struct):
     """What the network saw."""
 
@@ -28,9 +58,13 @@ class PredictAnswer(Struct):
 
     model_name: str
     model_version: str
-    digit: Digit
+    digit: Answered
     confidence: Annotated[float, Meta(description="The largest of the probabilities.")]
     probabilities: Probabilities
+    verdict: Verdict
+    reason: Reason
+    out_of_distribution_score: Score
+    prediction_set: PredictionSet | UnsetType = UNSET
     receipt: Receipt | UnsetType = UNSET
 
 
@@ -46,9 +80,13 @@ class BatchItem(Struct):
 
     index: int
     filename: str | None = None
-    digit: Digit | UnsetType = UNSET
+    digit: Answered | UnsetType = UNSET
     confidence: float | UnsetType = UNSET
     probabilities: Probabilities | UnsetType = UNSET
+    verdict: Verdict | UnsetType = UNSET
+    reason: Reason | UnsetType = UNSET
+    out_of_distribution_score: Score | UnsetType = UNSET
+    prediction_set: PredictionSet | UnsetType = UNSET
     receipt: Receipt | UnsetType = UNSET
     error: ItemError | UnsetType = UNSET
 
@@ -74,9 +112,10 @@ class ModelOpinion(Struct):
     """What one network says."""
 
     model_version: str
-    digit: Digit
+    digit: Answered
     confidence: float
     probabilities: Probabilities
+    verdict: Verdict
 
 
 class ConfidenceAnswer(Struct):
@@ -84,14 +123,18 @@ class ConfidenceAnswer(Struct):
 
     model_name: str
     model_version: str
-    digit: Digit
+    digit: Answered
     confidence: float
     probabilities: Probabilities
+    verdict: Verdict
+    reason: Reason
     ranking: Annotated[list[Ranked], Meta(description="Likeliest first.")]
     margin: Annotated[float, Meta(description="First minus second probability.")]
     entropy: Annotated[float, Meta(description="Shannon entropy in nats: 0 when certain, 2.303 when all are equal.")]
+    prediction_set: PredictionSet
+    out_of_distribution_score: Score
     models: Annotated[dict[str, ModelOpinion], Meta(description="One distribution a model.")]
-    agreement: Annotated[bool, Meta(description="Whether all models name the same digit.")]
+    agreement: Annotated[bool, Meta(description="Whether all models name the same digit, or all none.")]
     receipt: Receipt | UnsetType = UNSET
 
 

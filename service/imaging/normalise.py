@@ -22,6 +22,7 @@ from service.imaging.page import Box, find_page
 
 WINDOWS = (0.16, 0.45)  # of the shorter side: how closely light and shadow are followed
 AGREED = 0.1  # of the ground's brightness: nothing but shadow or thick strokes parts the two windows by more
+FAINTEST_RAW = 16  # grey levels between the darkest and the lightest pixel: less is nothing that a network could read
 VIEW_SIDE = 320  # px: the digit is looked for on a picture this large; its strokes are then cut from the larger one
 
 
@@ -41,7 +42,9 @@ def exact(picture: Picture) -> Normalised:
             f"preprocess=none expects 28 x 28 pixels; got {picture.width or width} x {picture.height or height}. "
             "Send 28 x 28, light ink on black, or leave preprocess at auto."
         )
-    return Normalised(picture.pixels, picture.steps)
+    pixels = picture.pixels
+    blank = int(pixels.max()) - int(pixels.min()) < FAINTEST_RAW
+    return Normalised(pixels, picture.steps, ("blank",) if blank else ())
 
 
 def normalise(picture: Picture) -> Normalised:

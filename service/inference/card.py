@@ -43,6 +43,20 @@ class Golden(Struct, frozen=True):
     probabilities: Annotated[list[float], Meta(min_length=10, max_length=10)]
 
 
+class Level(Struct, frozen=True):
+    """What keeps the true digit in the set for a share `coverage` of digits: see training.conformal."""
+
+    coverage: float
+    least_probability: float
+    largest_score: float | None = None
+
+
+class Conformal(Struct, frozen=True):
+    """Thresholds of prediction sets, by rising coverage."""
+
+    levels: list[Level]
+
+
 class Card(Struct):
     """The part of a card that the service acts upon; everything else in it is shown as it stands."""
 
@@ -53,6 +67,7 @@ class Card(Struct):
     files: dict[str, File] = {}
     batching: Batching = Batching()
     golden: list[Golden] = []
+    conformal: Conformal | None = None
     everything: dict[str, Any] = {}
 
     @property

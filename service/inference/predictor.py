@@ -1,24 +1,32 @@
-"""Images to predictions: asks a model's micro-batcher and reads its probabilities."""
+"""Images to predictions: asks a model's micro-batcher, reads its probabilities and judges what they are worth."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from service.errors import NotReady
-from service.imaging.grey import GreyImage
+from service.imaging.normalise import Normalised
 from service.inference.runtime import Tensor
+from service.inference.verdict import REFUSED, RIVAL, Reason, Verdict, is_ambiguous, refusal
 from service.inference.version import ModelVersion
 
 
 class Prediction(NamedTuple):
-    """What one network says of one image: ten probabilities, index = digit."""
+    """What one network says of one image: ten probabilities, index = digit. `digit` is None where there is none.
 
-    digit: int
+    `out_of_distribution_score` is None from a network that gives none.
+    """
+
+    digit: int | None
     confidence: float
     probabilities: list[float]
+    verdict: Verdict
+    reason: Reason | None
+    out_of_distribution_score: float | None
 
 
 class Predictions(NamedTuple):
@@ -30,23 +38,33 @@ class Predictions(NamedTuple):
     infer_s: float
 
 
-async def predict(model: ModelVersion, images: list[GreyImage], timeout_s: float) -> Predictions:
-    """Predictions for images of 28 x 28 uint8; more than a micro-batch holds are spread over several.
+async def predict(model: ModelVersion, images: Sequence[Normalised], timeout_s: float) -> Predictions:
+    """Predictions for images; more than a micro-batch holds are spread over several.
 
     Raises:
         Overloaded, DeadlineExceeded, NotReady, InferenceFailed: see `MicroBatcher.submit`.
     """
     if model.batcher is None:
         raise NotReady(f"Model {model.name} is not loaded.")
-    stacked = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
+    stacked = images[0].pixels[np.newaxis] if len(images) == 1 else np.stack([image.pixels for image in images])
     answer = await model.batcher.submit((stacked,), timeout_s)
-    return Predictions(model, read_rows(answer.outputs[-1]), answer.queue_s, answer.infer_s)
+    return Predictions(model, read_rows(answer.outputs[-1], images), answer.queue_s, answer.infer_s)
 
 
-def read_rows(rounded: Tensor) -> list[Prediction]:
-    """Predictions from the last output of `ModelVersion.run`, (n, 10)."""
-    rows = rounded.tolist()
-    return [Prediction(row.index(most), most, row) for row, most in zip(rows, map(max, rows), strict=True)]
+def read_rows(told: Tensor, images: Sequence[Normalised]) -> list[Prediction]:
+    """Predictions for images from the last output of `ModelVersion.run`, (n, 10), or (n, 11) with the score."""
+    return [_judged(row, image) for row, image in zip(told.tolist(), images, strict=True)]
+
+
+def _judged(row: list[float], image: Normalised) -> Prediction:
+    score = row.pop() if len(row) > 10 else None
+    most = max(row)
+    # Hardly a picture needs a closer look, and this is done for every one.
+    if (image.warnings or (score is not None and score > REFUSED)) and (reason := refusal(image, score)) is not None:
+        return Prediction(None, most, row, "not_a_digit", reason, score)
+    if most <= 1 - RIVAL and is_ambiguous(row):
+        return Prediction(row.index(most), most, row, "uncertain", "ambiguous", score)
+    return Prediction(row.index(most), most, row, "digit", None, score)
 
 
 def ranking(prediction: Prediction) -> list[tuple[int, float]]:

@@ -16,6 +16,7 @@ from service.inference.runtime import Session, Tensor
 from service.inference.tensors import UNSUPPORTED, TensorSpec, specs
 
 State = Literal["LOADING", "READY", "FAILED", "UNAVAILABLE"]
+SCORE = "out_of_distribution_score"  # the output of a network that can tell what is no digit, (n,) in 0..1
 Stamp = tuple[tuple[str, int, int, int], ...]  # name, size, time of change and inode of each file
 
 
@@ -50,6 +51,7 @@ class ModelVersion:
     _fetched: list[str] = field(default_factory=list)
     _fed: list[str] = field(default_factory=list)
     _probabilities: int = 0
+    _score: int | None = None
 
     @property
     def answers(self) -> bool:
@@ -72,6 +74,8 @@ class ModelVersion:
         )
         if "probabilities" in self._fetched:
             self._probabilities = self._fetched.index("probabilities")
+        if SCORE in {spec.name for spec in self.outputs if spec.shape == (-1,)}:
+            self._score = self._fetched.index(SCORE)
         self.session = session
 
     def output(self, name: str) -> int:
@@ -92,7 +96,8 @@ class ModelVersion:
         return answer._replace(outputs=answer.outputs[0][0])
 
     def run(self, inputs: Rows) -> list[Tensor]:
-        """The network's outputs for rows; after them, if it reads digits, its probabilities as we tell them.
+        """The network's outputs for rows; after them, if it reads digits, its probabilities as we tell them, and in an
+        eleventh column, if it has one, its out-of-distribution score.
 
         Told are 7 places in float64, which float32 holds and JSON shows shortly; rounding a batch costs what rounding
         a row does.
@@ -105,7 +110,11 @@ class ModelVersion:
         if count < self.padded_to:
             outputs = [rows[:count] for rows in outputs]
         if self.reads_digits:
-            outputs.append(np.round(outputs[self._probabilities].astype(np.float64), 7))
+            told = np.empty((count, 10 if self._score is None else 11))
+            told[:, :10] = outputs[self._probabilities]
+            if self._score is not None:
+                told[:, 10] = outputs[self._score]
+            outputs.append(told.round(7, out=told))
         return outputs
 
     def start(self, *, max_queue_size: int, inline_below_s: float) -> None:

@@ -34,7 +34,10 @@ def test_every_body_form_gets_the_same_answer(client: httpx.Client, form: str) -
 
 def test_a_prediction_is_a_distribution_with_its_largest_as_confidence(client: httpx.Client) -> None:
     body = client.post("/predict", **FORMS["raw"]).json()
-    assert list(body) == ["model_name", "model_version", "digit", "confidence", "probabilities"]
+    assert list(body) == [
+        "model_name", "model_version", "digit", "confidence", "probabilities", "verdict", "reason",
+        "out_of_distribution_score",
+    ]  # fmt: skip
     assert body["model_name"] == "cnn"
     assert body["model_version"] == "1"
     assert len(body["probabilities"]) == 10
