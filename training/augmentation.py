@@ -45,11 +45,29 @@ class Augmentation:
     mild: float = 0.0
 
 
+@dataclass(frozen=True)
+class UniformAffine:
+    """Affine changes as Keras' ImageDataGenerator draws them: each on its own, evenly, as strong for every image.
+
+    Angles in degrees; `zoom` is how far either axis may differ from 1, `shift` a share of the picture's side.
+    """
+
+    rotation: float
+    shear: float
+    zoom: float
+    shift: float
+
+
 def augment(
-    images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer], settings: Augmentation, rng: np.random.Generator
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.integer],
+    settings: Augmentation | UniformAffine,
+    rng: np.random.Generator,
 ) -> Images:
     """Changes each of n images (n, 28, 28) on its own; the same generator state gives the same result."""
     ink = images.astype(np.float32)
+    if isinstance(settings, UniformAffine):
+        return sample(ink, *affine_points(settings, len(ink), rng))
     strength = rng.random(len(ink), dtype=np.float32)
     strength[rng.random(len(ink)) < settings.mild] *= 0.1
     if settings.serifs:
@@ -80,6 +98,18 @@ def displacements(settings: Augmentation, strength: Strength, rng: np.random.Gen
         amount = _pixelwise(settings.elastic * strength)
         rows, columns = rows + amount * bend_y, columns + amount * bend_x
     return (rows + CENTRE).astype(np.float32), (columns + CENTRE).astype(np.float32)
+
+
+def affine_points(settings: UniformAffine, n: int, rng: np.random.Generator) -> tuple[Images, Images]:
+    """As `displacements`, by the matrices of Keras' `apply_affine_transform`."""
+    angle, shear = (_pixelwise(np.deg2rad(rng.uniform(-most, most, n))) for most in (settings.rotation, settings.shear))
+    shift_y, shift_x = (_pixelwise(SIDE * rng.uniform(-settings.shift, settings.shift, n)) for _ in range(2))
+    zoom_y, zoom_x = (_pixelwise(rng.uniform(1 - settings.zoom, 1 + settings.zoom, n)) for _ in range(2))
+    y, x = np.meshgrid(*[np.arange(SIDE, dtype=np.float32) - CENTRE] * 2, indexing="ij")
+    y, x = zoom_y * y, zoom_x * x
+    y, x = np.cos(shear) * y + shift_y, x - np.sin(shear) * y + shift_x
+    rows, columns = np.sin(angle) * x + np.cos(angle) * y, np.cos(angle) * x - np.sin(angle) * y
+    return rows + CENTRE, columns + CENTRE
 
 
 def elastic_field(n: int, sigma: float, rng: np.random.Generator) -> Images:

@@ -29,8 +29,8 @@ class State:
     history: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def add(self, logs: dict[str, float], seconds: float) -> bool:
-        """Note one more epoch. True when it has the least validation loss so far.
+    def add(self, logs: dict[str, float], seconds: float, *, keep_last: bool = False) -> bool:
+        """Note one more epoch. True when its weights are to be kept: it has the least validation loss so far.
 
         Accuracy on a few thousand images is too coarse to choose by: it took epoch 9 of 36 (docs/log.md, 2026-11-23).
         """
@@ -39,7 +39,7 @@ class State:
         self.epoch += 1
         self.seconds += seconds
         losses = self.history["val_loss"]
-        if self.best_epoch and losses[-1] >= losses[self.best_epoch - 1]:
+        if self.best_epoch and not keep_last and losses[-1] >= losses[self.best_epoch - 1]:
             return False
         self.best_epoch = self.epoch
         return True

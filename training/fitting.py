@@ -98,7 +98,8 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         del epoch
         if self._cut_short:
             return
-        is_best = self._state.add(logs or {}, time.perf_counter() - self._started)
+        keep_last = self._recipe.keep == "last"
+        is_best = self._state.add(logs or {}, time.perf_counter() - self._started, keep_last=keep_last)
         if is_best:
             self._best.set_weights(self.model.get_weights())
         self._checkpoints.save(self.model, self._best if is_best else None, self._state)
@@ -175,7 +176,9 @@ class SquaredErrorOfSigmoid(keras.losses.Loss):  # type: ignore[misc]
 def optimizer(settings: Optimiser) -> keras.optimizers.Optimizer:
     if settings.name == "adamw":
         return keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay)
-    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
+    if settings.name == "rmsprop":
+        return keras.optimizers.RMSprop(settings.learning_rate, rho=settings.decay)
+    kinds = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
     return kinds[settings.name](settings.learning_rate)
 
 
