@@ -100,11 +100,8 @@ def accuracy(network: Path, digits: Digits) -> float:
 
 def table(rows: list[tuple[Row, Path]], test: Digits) -> str:
     """Markdown; accuracy on `test` is measured here, the rest is what each card says."""
-    lines = [
-        "| source | network | loss, optimiser, batch, epochs | the source says | MNIST test accuracy | on its training images "
-        "| seconds | command |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    heads = ("source", "network", "loss, optimiser, batch, epochs", "the source says", "MNIST test accuracy", "train")
+    lines = [f"| {' | '.join(heads)} | seconds | command |", "| --- " * (len(heads) + 2) + "|"]
     for row, folder in rows:
         card, settings = read_card(folder), row.settings
         loss = "squared error" if settings.loss == "mean_squared_error" else "cross-entropy"

@@ -110,8 +110,8 @@ GENTLE_HANDWRITING = replace(
 
 
 def source_recipe(**settings: Any) -> Recipe:
-    """A tutorial's: its last weights count, and all but a thirtieth of the images fit, since they used them all."""
-    return Recipe(**settings, keep="last", validation=1 / 60, calibration=1 / 60)
+    """A tutorial's: its last weights count, and all but a sixtieth of the images fit, since they used them all."""
+    return Recipe(**settings, keep="last", validation=1 / 120, calibration=1 / 120)
 
 
 RECIPES = {
