@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -136,18 +138,54 @@ def train(
 
     Example: digits train --recipe dense --data ../shared/data/mnist
     """
-    try:
+    with _training_half():
         from training import recipes
-        from training.errors import TrainingError
         from training.train import run
-    except ImportError as error:
-        _fail(f"training needs more packages ({error}). Run: pip install 'digit-service[cpu,training]'", 1)
-    if recipe is None:
-        _fail("give --recipe, one of: " + ", ".join(sorted(recipes.RECIPES)), USAGE_ERROR)
-    try:
+
+        if recipe is None:
+            _fail("give --recipe, one of: " + ", ".join(sorted(recipes.RECIPES)), USAGE_ERROR)
         print(f"Published {run(recipe, data, epochs, batch_size, seed, limit, resume, models, runs)}")
+
+
+@app.command()
+def evaluate(
+    name: Annotated[str, typer.Argument(help="A model of the repository, such as cnn.")],
+    version: Annotated[str | None, typer.Option(help="Default: the newest.")] = None,
+    data: Annotated[Path | None, typer.Option(help="As for train; its test images count.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only N test images, evenly spread.")] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Change the images as the world does; 1,000 of them unless --limit.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a published model on test digits. Needs the `training` extra.
+
+    Example: digits evaluate cnn --data ../shared/data/mnist --robustness
+    """
+    with _training_half():
+        from training.report.evaluate import evaluate as run
+
+        for line in run(_model_repository(), name, version, data, limit, robustness=robustness, as_json=as_json):
+            print(line, flush=True)
+
+
+@contextmanager
+def _training_half() -> Iterator[None]:
+    """Packages that are not installed and the user's mistakes are one line."""
+    from training.errors import TrainingError
+
+    try:
+        yield
+    except ImportError as error:
+        _fail(f"this needs more packages ({error}). Run: pip install 'digit-service[cpu,training]'", 1)
     except TrainingError as error:
         _fail(str(error), error.exit_code)
+
+
+def _model_repository() -> Path:
+    from service.settings import read_settings
+
+    return read_settings().model_repository
 
 
 def _given(**options: Any) -> dict[str, Any]:
