@@ -169,6 +169,24 @@ def evaluate(
             print(line, flush=True)
 
 
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help="A model of the repository, such as cnn.")],
+    version: Annotated[str | None, typer.Option(help="Default: the newest.")] = None,
+    data: Annotated[Path | None, typer.Option(help="As for train.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only N test images, evenly spread.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the reports.")] = Path("reports"),
+) -> None:
+    """Write a page of all that can be seen of a published model, with pictures. Needs the `training` extra.
+
+    Example: digits report cnn --data ../shared/data/mnist
+    """
+    with _training_half():
+        from training.report.report import report as run
+
+        print(f"Wrote {run(_model_repository(), name, version, data, limit, output)}")
+
+
 @contextmanager
 def _training_half() -> Iterator[None]:
     """Packages that are not installed and the user's mistakes are one line."""

@@ -78,8 +78,9 @@ class Bin(NamedTuple):
     images: int
 
 
-def reliability(probabilities: Probabilities, labels: Labels, bins: int = 15) -> list[Bin]:
-    """Groups of equally many images by confidence: the points of a reliability diagram (Niculescu-Mizil 2005)."""
+def reliability(probabilities: Probabilities, labels: Labels, bins: int = 10) -> list[Bin]:
+    """Points of a reliability diagram, groups of equally wide confidence: Niculescu-Mizil and Caruana, ICML 2005."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    groups = np.array_split(np.argsort(confidence, kind="stable"), bins)
-    return [Bin(float(confidence[g].mean()), float(right[g].mean()), len(g)) for g in groups if len(g)]
+    group = np.minimum((confidence * bins).astype(int), bins - 1)
+    masks = (group == place for place in range(bins))
+    return [Bin(float(confidence[m].mean()), float(right[m].mean()), int(m.sum())) for m in masks if m.any()]

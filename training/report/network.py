@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from service.imaging.decode import Picture
 from service.imaging.normalise import normalise
 from service.inference.runtime import Session, available_cpus, load_session
+from training.backend import start_keras
 from training.data import Pixels
 from training.errors import TrainingError
 
@@ -21,6 +23,7 @@ BATCH = 500
 SCORE = "out_of_distribution_score"
 
 Probabilities = npt.NDArray[np.float32]  # (n, 10)
+Weights = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]  # (n,), more is stranger
 
 
@@ -44,6 +47,34 @@ class Network:
     @property
     def has_scores(self) -> bool:
         return SCORE in {output.name for output in self.session.outputs}
+
+    @property
+    def threshold(self) -> float | None:
+        """The score above which the service says `not_a_digit`; None where the card has none."""
+        value = self.card.get("out_of_distribution", {}).get("threshold")
+        return None if value is None else float(value)
+
+    @cached_property
+    def keras_network(self) -> Any | None:
+        """What the exported file was made from, or None where it is not there."""
+        file = self.folder / "model.keras"
+        if not file.exists():
+            return None
+        start_keras()
+        import keras
+
+        from training import networks  # noqa: F401 - registers the layers of our own
+
+        return keras.models.load_model(file, compile=False)
+
+    def first_weights(self) -> Weights | None:
+        """Those of the first layer that has any, as pictures (units, height, width)."""
+        if self.keras_network is None:
+            return None
+        kernel: Weights = next(layer for layer in self.keras_network.layers if hasattr(layer, "kernel")).get_weights()[
+            0
+        ]
+        return kernel.T.reshape(-1, 28, 28) if kernel.ndim == 2 else kernel[:, :, 0].transpose(2, 0, 1)
 
     def answer(self, images: Pixels) -> Answers:
         """What it says of images (n, 28, 28) uint8 that are in MNIST's convention."""

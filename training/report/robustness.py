@@ -29,12 +29,16 @@ PAPER_SIDE = 140
 
 @dataclass(frozen=True)
 class Condition:
-    """One line of the table: what it is called, by how much, and how it is made. Lines of one `name` are one change."""
+    """One line of the table: what it is called, by how much, and how it is made. Lines of one `name` are one change.
+
+    `size`, in `unit`, is the same for every image where it is given.
+    """
 
     name: str
     severity: str
     change: Change
-    within_target: bool = True  # False: beyond what people do, for the severity table
+    size: float | None = None
+    unit: str = ""
 
 
 class Row(NamedTuple):
@@ -123,8 +127,8 @@ def draw_on_paper(digit: Grey, rng: Generator, *, grain: float) -> Grey:
     ink = enlarge(digit, rng, side=PAPER_SIDE) / 255
     texture = np.mean([_spots(rng, size) for size in (1, 4, 20)], axis=0) * np.sqrt(3)
     paper = rng.uniform(180, 240) * (1 + grain * texture)
-    light: npt.NDArray[np.floating] = paper * (1 - rng.uniform(0.5, 0.85) * ink)
-    return np.rint(np.clip(light, 0, 255)).astype(np.uint8)
+    drawn: Grey = np.rint(np.clip(paper * (1 - rng.uniform(0.5, 0.85) * ink), 0, 255)).astype(np.uint8)
+    return drawn
 
 
 def _spots(rng: Generator, size: int) -> npt.NDArray[np.float32]:
@@ -141,7 +145,7 @@ CONDITIONS = (
     Condition("shifted", "4 px both ways", partial(shift, least=4, most=4)),
     Condition("rotated", "up to 20°", partial(rotate, least=0, most=20)),
     *(
-        Condition("rotated", f"{angle}°", partial(rotate, least=angle, most=angle), angle <= 20)
+        Condition("rotated", f"{angle}°", partial(rotate, least=angle, most=angle), angle, "degrees, either way")
         for angle in (10, 20, 30, 40)
     ),
     Condition("scaled", "0.7 to 1.3", partial(scale, least=0.7, most=1.3)),
@@ -152,7 +156,9 @@ CONDITIONS = (
     Condition("thinner", "1 px", partial(widen, pixels=-1)),
     Condition("blurred", "σ 1 px", partial(blur, sigma=1)),
     *(
-        Condition("noise", f"σ {deviation}", partial(add_noise, deviation=deviation), deviation <= 50)
+        Condition(
+            "noise", f"σ {deviation}", partial(add_noise, deviation=deviation), deviation, "standard deviation, of 255"
+        )
         for deviation in (25, 50, 75, 100)
     ),
     Condition("inverted", "", invert),
