@@ -11,7 +11,7 @@ RUNTIME ?= $(or $(patsubst .venv/%.lock,%,$(wildcard .venv/cpu.lock .venv/gpu.lo
     [ "$$(uname -sm)" = "Linux x86_64" ] && nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test train check bench image lock clean
+.PHONY: help serve test train recipes check bench image lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ test: .venv-dev/project ## run every test; PYTEST_ARGS='-k name -x' picks some
 
 train: .venv-dev/project ## train, check and publish a model: RECIPE=cnn ARGS='--epochs 5'
 	@exec $(DEV)/digits train --recipe $(RECIPE) $(ARGS)
+
+recipes: .venv-dev/project ## train every recipe of the source documents and write the table of docs/recipes.md
+	@exec $(DEV)/python -m training.recipe_table $(ARGS)
 
 check: .venv-dev/project ## formatting, lint and types
 	$(DEV)/ruff format --check .

@@ -47,7 +47,7 @@ def test_every_route_is_documented() -> None:
 def test_every_file_that_the_architecture_names_is_there() -> None:
     block = (ROOT / "docs/architecture.md").read_text().split("## The files")[1].split("```")[1]
     named = set(re.findall(r"\b(\w+\.py)\b", block))
-    there = {path.name for path in [*ROOT.glob("service/**/*.py"), *ROOT.glob("training/*.py")]}
+    there = {path.name for path in [*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")]}
     assert named <= there
     untold = there - named
     assert untold <= {"__init__.py", "__main__.py"}

@@ -109,24 +109,27 @@ def severity(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     return figure
 
 
-def histograms(scores: Mapping[str, Scores], digits: Sequence[str], threshold: float | None, label: str) -> Figure:
-    """One line a family; those named in `digits` should lie left of the threshold, all others right of it."""
+def histograms(scores: Mapping[str, Scores], digits: Sequence[str], label: str, *, threshold: bool) -> Figure:
+    """Log odds of scores, a line for each family; `digits` should lie left of 0, all others right of it."""
     figure, axes = _axes(len(scores), 1, height=0.45 * len(scores) + 0.9, sharex=True, squeeze=False)
-    every = np.concatenate(list(scores.values()))
-    low, high = np.quantile(every, (0.002, 0.998))
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
-    for axis, (family, values) in zip(np.ravel(axes), scores.items(), strict=True):
-        colour = BLUE if family in digits else ORANGE
-        axis.hist(np.clip(values, low, high), bins=60, range=(low, high), color=colour)
-        if threshold is not None:
-            axis.axvline(threshold, color="black", linewidth=1, linestyle="--")
+    odds = {family: _log_odds(values) for family, values in scores.items()}
+    low, high = np.quantile(np.concatenate(list(odds.values())), (0.001, 0.999)) + np.array((-0.5, 0.5))
+    for axis, (family, values) in zip(np.ravel(axes), odds.items(), strict=True):
+        axis.hist(np.clip(values, low, high), bins=60, range=(low, high), color=BLUE if family in digits else ORANGE)
+        if threshold:
+            axis.axvline(0, color="black", linewidth=1, linestyle="--")
         axis.set_ylabel(family, rotation=0, ha="right", va="center", fontsize=TEXT)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.grid(visible=False)
     axes[-1, 0].set_xlabel(label)
     return figure
+
+
+def _log_odds(scores: Scores) -> npt.NDArray[np.float64]:
+    values = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)  # float32 knows nothing nearer to 1
+    result: npt.NDArray[np.float64] = np.log(values / (1 - values))
+    return result
 
 
 def answer(image: npt.NDArray[np.uint8], probabilities: Probabilities) -> Figure:

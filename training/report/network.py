@@ -21,10 +21,11 @@ from training.errors import TrainingError
 
 BATCH = 500
 SCORE = "out_of_distribution_score"
+REFUSED = 0.5  # a score above it means "not a digit": the export puts every network's threshold there
 
 Probabilities = npt.NDArray[np.float32]  # (n, 10)
 Weights = npt.NDArray[np.float32]
-Scores = npt.NDArray[np.float32]  # (n,), more is stranger
+Scores = npt.NDArray[np.float32]  # (n,), 0 to 1, more is stranger
 
 
 class Answers(NamedTuple):
@@ -47,12 +48,6 @@ class Network:
     @property
     def has_scores(self) -> bool:
         return SCORE in {output.name for output in self.session.outputs}
-
-    @property
-    def threshold(self) -> float | None:
-        """The score above which the service says `not_a_digit`; None where the card has none."""
-        value = self.card.get("out_of_distribution", {}).get("threshold")
-        return None if value is None else float(value)
 
     @cached_property
     def keras_network(self) -> Any | None:

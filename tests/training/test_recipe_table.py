@@ -1,0 +1,73 @@
+"""`make recipes`, with recipes cut short to a second each."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from digit_files import drawn_dataset, write_idx
+
+from training import recipe_table, recipes
+from training.data import load
+from training.errors import TrainingError
+from training.recipe_table import ROWS, main, write_strip
+
+DOCUMENT = f"# Recipes\n\nBefore.\n\n{recipe_table.START}\nold\n{recipe_table.END}\n\nAfter.\n"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Every recipe for one epoch in large batches."""
+    for name, recipe in recipes.RECIPES.items():
+        monkeypatch.setitem(recipes.RECIPES, name, replace(recipe, epochs=1, batch_size=max(50, recipe.batch_size)))
+
+
+def test_every_recipe_of_the_sources_has_a_row():
+    ours = {"cnn", "dense"}
+    assert {row.recipe for row in ROWS} == recipes.RECIPES.keys() - ours
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_command_trains_what_is_missing_and_writes_the_table(tmp_path, capsys):
+    data = write_idx(tmp_path / "data", drawn_dataset(120, 30))
+    document = tmp_path / "recipes.md"
+    document.write_text(DOCUMENT)
+    command = ["--data", str(data), "--runs", str(tmp_path / "runs"), "--output", str(document)]
+    assert main(command) == 0
+    text = document.read_text()
+    assert text.startswith("# Recipes\n\nBefore.\n")
+    assert text.endswith("\nAfter.\n")
+    assert len([line for line in text.splitlines() if line.startswith("| 00")]) == len(ROWS)
+    assert "| 0.9808 |" in text
+    assert capsys.readouterr().out.count("Published ") == len(ROWS)
+    assert main(command) == 0
+    assert "Published" not in capsys.readouterr().out
+    assert document.read_text() == text
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_recipe_alone_leaves_the_document_as_it_is(tmp_path):
+    data = write_idx(tmp_path / "data", drawn_dataset(120, 30))
+    document = tmp_path / "recipes.md"
+    document.write_text(DOCUMENT)
+    places = ["--data", str(data), "--runs", str(tmp_path / "runs"), "--output", str(document)]
+    assert main([*places, "--only", "dense-512x512"]) == 0
+    assert document.read_text() == DOCUMENT
+    batches = {
+        json.loads(card.read_text())["recipe"]["batch_size"]
+        for card in (tmp_path / "runs" / "models" / "dense-512x512").glob("*/model.json")
+    }
+    assert batches == {32, 128, 10_000}
+
+
+def test_the_strip_holds_the_first_training_images_as_document_000_has_them(tmp_path):
+    digits = drawn_dataset(60, 10).training
+    strip = load(write_strip(digits, tmp_path / "strip"))
+    assert (strip.training.images == digits.images[: len(strip.training)]).all()
+    assert np.concatenate([strip.training.labels, strip.test.labels]).tolist() == digits.labels.tolist()
+
+
+def test_a_document_without_a_place_for_the_table_is_refused(tmp_path):
+    (tmp_path / "notes.md").write_text("nothing here")
+    with pytest.raises(TrainingError, match="has no place for the table"):
+        recipe_table.replace_table(tmp_path / "notes.md", "| |")
