@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import RedirectResponse
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
@@ -34,6 +33,7 @@ from service.api.schemas import BatchAnswer, ConfidenceAnswer, PredictAnswer
 from service.api.v2.infer import Inference
 from service.api.v2.messages import InferAnswer
 from service.api.v2.routes import ProtocolRoutes
+from service.api.web import Page
 from service.errors import ServiceError
 from service.inference.board import Board
 from service.inference.reload import Reloader
@@ -110,13 +110,14 @@ def create_app(settings: Settings | None = None) -> DigitService:
     app.include_router(model_routes(repository, settings.default_model))
     app.include_router(health_routes(repository, lambda: app.draining))
     app.include_router(docs_routes(app.title))
-    app.add_api_route("/", _to_docs, include_in_schema=False)
+    page = Page()
+    app.include_router(page.routes())
     openapi.describe(app, with_key=settings.api_key is not None)
     app.edge = Edge(
         app.framework,
         hot,
         keys=keys,
-        open_paths=frozenset({LIVE.encode(), READY.encode(), b"/v2/health/live", b"/v2/health/ready"}),
+        open_paths=page.paths | {LIVE.encode(), READY.encode(), b"/v2/health/live", b"/v2/health/ready"},
         access_log=AccessLog(
             enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every
         ),
@@ -206,10 +207,6 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
     path = request.url.path.encode()
     return _response(problem_reply(code, detail, request.scope["request_id"], headers, error.status_code, path))
-
-
-async def _to_docs() -> RedirectResponse:
-    return RedirectResponse("/docs")
 
 
 def _one_line_failures(send: Send) -> Send:

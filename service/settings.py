@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(
         None,
-        description="When set, every request but the health probes must send it, "
+        description="When set, every request but the health probes and the page's files must send it, "
         "as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
     )
     admin_key: SecretStr | None = Field(

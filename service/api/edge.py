@@ -120,7 +120,7 @@ class Edge:
 
     def _log(self, request: Inbound, status: int, started: float, timings: str) -> None:
         if status == HTTPStatus.OK and request.method != "POST" and self._is_probe(request.raw_path):
-            return  # probes come every few seconds, and only their failures are news
+            return  # probes come every few seconds and the page's files by the dozen: only failures are news
         duration_ms = (time.perf_counter() - started) * 1e3
         path = request.raw_path.decode("latin-1")
         self.access_log.write(request.method, path, status, duration_ms, request.id, timings)

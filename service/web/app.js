@@ -1,0 +1,146 @@
+// Joins the parts of the page: where pictures come from, what is asked, what is shown.
+
+import { showAnswer, showNothing } from "./answer.js";
+import { curlLine } from "./curl.js";
+import { Pad } from "./pad.js";
+import { nextSample } from "./samples.js";
+import { Newest, Problem, ask, backAgain, key } from "./service.js";
+import { problem } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const ASK = "confidence?receipt=true";
+const LIVE_EVERY_MS = 60; // while a stroke goes on; its end is asked at once
+
+const pad = new Pad($("pad"));
+let current = null; // the file that is shown instead of a drawing, and its true digit if that is known
+let lastAsked = 0;
+
+const asking = new Newest(async (final) => {
+  lastAsked = performance.now();
+  try {
+    if (!current && pad.empty) return;
+    const file = current?.file ?? (await pad.png());
+    const answer = await ask(ASK, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
+    if (!current && pad.empty) return;
+    $("problem").hidden = true;
+    showAnswer(answer, final);
+    showTruth(answer.body.digit);
+    if (final) await showCurl(file);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (!asking.outdated) await showProblem(error);
+  }
+});
+
+async function showProblem(error) {
+  showNothing();
+  $("problem-title").textContent = problem(error.code);
+  $("problem-detail").textContent = error.message;
+  $("key-form").hidden = error.code !== "unauthorized";
+  $("problem").hidden = false;
+  if (error.code === "unauthorized") $("key").focus();
+  else if (error.code === "unreachable") backAgain().then(askAgain);
+  else if (error.retryAfterS || error.code === "not_ready") setTimeout(askAgain, 1000 * (error.retryAfterS || 1));
+}
+
+function askAgain() {
+  $("problem").hidden = true;
+  asking.ask(true);
+}
+
+async function showCurl(file) {
+  const line = await curlLine(ASK, file);
+  $("curl").textContent = line;
+  const unnamed = !line.includes("-d ");
+  $("curl-note").hidden = !unnamed && !key.get();
+  $("curl-note").textContent = [unnamed && "Run it in the picture's folder.", key.get() && "Put your key into DIGITS_API_KEY first."].filter(Boolean).join(" ");
+}
+
+function showTruth(digit) {
+  const truth = current?.truth;
+  $("truth").hidden = truth === undefined;
+  if (truth === undefined) return;
+  $("truth").textContent = digit === truth ? `True digit ${truth}: read right` : `True digit ${truth}: misread`;
+}
+
+async function show(file, truth) {
+  current = { file, truth };
+  try {
+    pad.show(await createImageBitmap(file));
+  } catch {
+    pad.show(null); // the service reads more kinds of picture than a browser shows
+  }
+  tools();
+  asking.ask(true);
+}
+
+function tools() {
+  const nothing = pad.empty && !current;
+  $("pad-hint").hidden = !nothing;
+  $("undo").disabled = $("clear").disabled = nothing;
+}
+
+pad.addEventListener("change", ({ detail: { final } }) => {
+  current = null;
+  $("truth").hidden = true;
+  tools();
+  if (pad.empty) {
+    showNothing();
+    $("problem").hidden = true;
+  } else if (final || performance.now() - lastAsked > LIVE_EVERY_MS) {
+    asking.ask(final);
+  }
+});
+
+function take(files) {
+  if (files.length) show(files[0]);
+}
+
+$("undo").onclick = () => pad.undo();
+$("clear").onclick = () => pad.clear();
+$("pen").oninput = () => (pad.penWidth = Number($("pen").value));
+$("choose").onclick = () => $("files").click();
+$("photograph").onclick = () => $("camera").click();
+$("random").onclick = async () => {
+  const { file, truth } = await nextSample();
+  show(file, truth);
+};
+for (const input of [$("files"), $("camera")]) {
+  input.onchange = () => {
+    take([...input.files]);
+    input.value = ""; // so that the same file can be chosen again
+  };
+}
+
+$("copy").onclick = async () => {
+  await navigator.clipboard.writeText($("curl").textContent);
+  $("copy").textContent = "Copied";
+  setTimeout(() => ($("copy").textContent = "Copy"), 1500);
+};
+
+$("key-form").onsubmit = (event) => {
+  event.preventDefault();
+  key.set($("key").value);
+  askAgain();
+};
+
+document.addEventListener("paste", (event) => {
+  const files = [...event.clipboardData.files].map((file) => new File([file], "", { type: file.type })); // on no disk
+  if (files.length) event.preventDefault();
+  take(files);
+});
+
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  $("drop").hidden = false;
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) $("drop").hidden = true;
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("drop").hidden = true;
+  take([...event.dataTransfer.files]);
+});
+
+showNothing();

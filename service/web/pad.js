@@ -1,0 +1,158 @@
+// The drawing pad: strokes of mouse, pen, finger or keyboard, or a picture in their place; light ink on black, as sent.
+// Fires "change"; its `detail.final` is false while a stroke goes on.
+
+const SIDE = 560; // the canvas, in pixels; strokes are kept in these
+const SENT = 112; // what is sent: enough for any pen, and a small file
+const STEP = 14; // of the keyboard's pen
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+export class Pad extends EventTarget {
+  penWidth = 40;
+  #canvas;
+  #strokes = [];
+  #picture = null;
+  #stroke = null; // the one being drawn
+  #cursor = null; // of the keyboard's pen
+
+  constructor(canvas) {
+    super();
+    this.#canvas = canvas;
+    canvas.addEventListener("pointerdown", (event) => this.#down(event));
+    canvas.addEventListener("pointermove", (event) => this.#move(event));
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => this.#up());
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("blur", () => {
+      this.#cursor = null;
+      this.#up();
+      this.#paint();
+    });
+    this.#paint();
+  }
+
+  get empty() {
+    return !this.#picture && !this.#strokes.length;
+  }
+
+  undo() {
+    if (this.#strokes.length) this.#strokes.pop();
+    else this.#picture = null;
+    this.#changed(true);
+  }
+
+  clear() {
+    this.#strokes = [];
+    this.#picture = null;
+    this.#changed(true);
+  }
+
+  // Show a picture instead of strokes; the next stroke begins anew. Says nothing of a change: its file is what is asked.
+  show(picture) {
+    this.#strokes = [];
+    this.#stroke = null;
+    this.#picture = picture;
+    this.#paint();
+  }
+
+  // The drawing as a PNG file.
+  png() {
+    const small = new OffscreenCanvas(SENT, SENT);
+    const context = small.getContext("2d", { alpha: false });
+    context.scale(SENT / SIDE, SENT / SIDE);
+    this.#draw(context);
+    return small.convertToBlob({ type: "image/png" });
+  }
+
+  #changed(final) {
+    this.#paint();
+    this.dispatchEvent(new CustomEvent("change", { detail: { final } }));
+  }
+
+  #begin(point) {
+    this.#picture = null;
+    this.#stroke = { width: this.penWidth, points: [point] };
+    this.#strokes.push(this.#stroke);
+    this.#changed(false);
+  }
+
+  #down(event) {
+    if (!event.isPrimary || event.button !== 0) return;
+    this.#canvas.setPointerCapture(event.pointerId);
+    this.#cursor = null;
+    this.#begin(this.#point(event));
+  }
+
+  #move(event) {
+    if (!this.#stroke || this.#cursor || !event.isPrimary) return;
+    for (const each of event.getCoalescedEvents?.() ?? [event]) this.#stroke.points.push(this.#point(each));
+    this.#changed(false);
+  }
+
+  #up() {
+    if (!this.#stroke) return;
+    this.#stroke = null;
+    this.#changed(true);
+  }
+
+  #point(event) {
+    const box = this.#canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) * SIDE) / box.width, ((event.clientY - box.top) * SIDE) / box.height];
+  }
+
+  #key(event) {
+    const arrow = ARROWS[event.key];
+    if (arrow) {
+      this.#cursor ??= [SIDE / 2, SIDE / 2];
+      this.#cursor = this.#cursor.map((at, axis) => Math.min(Math.max(at + STEP * arrow[axis], 0), SIDE));
+      if (this.#stroke) this.#stroke.points.push(this.#cursor);
+      if (this.#stroke) this.#changed(false);
+      else this.#paint();
+    } else if (event.key === " ") {
+      this.#cursor ??= [SIDE / 2, SIDE / 2];
+      if (this.#stroke) this.#up();
+      else this.#begin(this.#cursor);
+    } else if (event.key === "Delete" || event.key === "Backspace") {
+      this.#stroke = null;
+      this.clear();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  #paint() {
+    const context = this.#canvas.getContext("2d", { alpha: false });
+    this.#draw(context);
+    if (!this.#cursor) return;
+    context.beginPath();
+    context.arc(...this.#cursor, this.penWidth / 2 + 4, 0, 7);
+    context.lineWidth = 4;
+    context.strokeStyle = this.#stroke ? "#ffb454" : "#7a8194";
+    context.stroke();
+  }
+
+  #draw(context) {
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, SIDE, SIDE);
+    if (this.#picture) drawWhole(context, this.#picture);
+    context.strokeStyle = "#fff";
+    context.lineCap = context.lineJoin = "round";
+    for (const { width, points } of this.#strokes) {
+      context.lineWidth = width;
+      context.beginPath();
+      context.moveTo(...points[0]);
+      // Curves through the middles of the lines: what a hand drew has no corners where the mouse was asked.
+      for (let at = 1; at < points.length - 1; at++) context.quadraticCurveTo(...points[at], ...middle(points[at], points[at + 1]));
+      context.lineTo(...points.at(-1));
+      context.stroke();
+    }
+  }
+}
+
+const middle = ([x1, y1], [x2, y2]) => [(x1 + x2) / 2, (y1 + y2) / 2];
+
+function drawWhole(context, picture) {
+  const scale = SIDE / Math.max(picture.width, picture.height);
+  const [width, height] = [picture.width * scale, picture.height * scale];
+  context.imageSmoothingEnabled = scale < 4; // MNIST's pixels are shown as pixels
+  context.drawImage(picture, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
+}
