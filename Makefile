@@ -11,16 +11,19 @@ RUNTIME ?= $(or $(patsubst .venv/%.lock,%,$(wildcard .venv/cpu.lock .venv/gpu.lo
     [ "$$(uname -sm)" = "Linux x86_64" ] && nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test train recipes check bench image lock clean
+.PHONY: help serve test test-web train recipes check bench image lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 serve: .venv/project ## start the service; DIGITS_HOST, DIGITS_PORT, ... set it up; RUNTIME=cpu|gpu picks the runtime
 	@exec $(SERVE)/digits serve $(ARGS)
 
 test: .venv-dev/project ## run every test; PYTEST_ARGS='-k name -x' picks some
 	@exec $(DEV)/python -m pytest $(PYTEST_ARGS)
+
+test-web: .venv-dev/project ## the page's tests, in Chromium: CHROMIUM=/path/to/it if it is not on the path
+	@exec $(DEV)/python -m pytest -o norecursedirs='.*' tests/web $(PYTEST_ARGS)
 
 train: .venv-dev/project ## train, check and publish a model: RECIPE=cnn ARGS='--epochs 5'
 	@exec $(DEV)/digits train --recipe $(RECIPE) $(ARGS)

@@ -19,7 +19,7 @@ export function showNothing() {
   $("verdict").textContent = "Nothing to read yet";
   $("verdict-detail").textContent = "Any way of writing 0 to 9 will do.";
   $("set").hidden = $("why").hidden = true;
-  $("spoken").textContent = "";
+  $("spoken").textContent = $("curl").textContent = "";
   bars(FIRST_MODELS, null);
 }
 

@@ -4,7 +4,7 @@ import { showAnswer, showNothing } from "./answer.js";
 import { curlLine } from "./curl.js";
 import { Pad } from "./pad.js";
 import { nextSample } from "./samples.js";
-import { Newest, Problem, ask, backAgain, key } from "./service.js";
+import { Newest, Problem, ask, backAgain, key, seconds } from "./service.js";
 import { problem } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,9 +14,11 @@ const LIVE_EVERY_MS = 60; // while a stroke goes on; its end is asked at once
 const pad = new Pad($("pad"));
 let current = null; // the file that is shown instead of a drawing, and its true digit if that is known
 let lastAsked = 0;
+let waiting = false; // for the service to be back
 
 const asking = new Newest(async (final) => {
   lastAsked = performance.now();
+  $("answer").ariaBusy = true;
   try {
     if (!current && pad.empty) return;
     const file = current?.file ?? (await pad.png());
@@ -28,19 +30,29 @@ const asking = new Newest(async (final) => {
     if (final) await showCurl(file);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (!asking.outdated) await showProblem(error);
+    if (!asking.outdated) showProblem(error, final);
+  } finally {
+    $("answer").ariaBusy = asking.outdated;
   }
 });
 
-async function showProblem(error) {
+function showProblem(error, final) {
   showNothing();
   $("problem-title").textContent = problem(error.code);
   $("problem-detail").textContent = error.message;
   $("key-form").hidden = error.code !== "unauthorized";
   $("problem").hidden = false;
-  if (error.code === "unauthorized") $("key").focus();
-  else if (error.code === "unreachable") backAgain().then(askAgain);
-  else if (error.retryAfterS || error.code === "not_ready") setTimeout(askAgain, 1000 * (error.retryAfterS || 1));
+  if (error.code === "unauthorized" && final) $("key").focus();
+  if (error.code === "unreachable") askAgainAfter(backAgain());
+  if (["overloaded", "not_ready"].includes(error.code)) askAgainAfter(seconds(error.retryAfterS || 1));
+}
+
+async function askAgainAfter(event) {
+  if (waiting) return;
+  waiting = true;
+  await event;
+  waiting = false;
+  askAgain();
 }
 
 function askAgain() {
@@ -65,11 +77,9 @@ function showTruth(digit) {
 
 async function show(file, truth) {
   current = { file, truth };
-  try {
-    pad.show(await createImageBitmap(file));
-  } catch {
-    pad.show(null); // the service reads more kinds of picture than a browser shows
-  }
+  const picture = await createImageBitmap(file).catch(() => null); // the service reads more kinds than a browser shows
+  if (current?.file !== file) return;
+  pad.show(picture);
   tools();
   asking.ask(true);
 }
@@ -123,6 +133,13 @@ $("key-form").onsubmit = (event) => {
   key.set($("key").value);
   askAgain();
 };
+
+document.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key === "z" && event.target.tagName !== "INPUT") {
+    event.preventDefault();
+    pad.undo();
+  }
+});
 
 document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files].map((file) => new File([file], "", { type: file.type })); // on no disk

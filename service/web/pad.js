@@ -21,11 +21,7 @@ export class Pad extends EventTarget {
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => this.#up());
     canvas.addEventListener("keydown", (event) => this.#key(event));
-    canvas.addEventListener("blur", () => {
-      this.#cursor = null;
-      this.#up();
-      this.#paint();
-    });
+    canvas.addEventListener("blur", () => this.#leave());
     this.#paint();
   }
 
@@ -117,6 +113,13 @@ export class Pad extends EventTarget {
       return;
     }
     event.preventDefault();
+  }
+
+  #leave() {
+    if (!this.#cursor) return; // a stroke of the mouse goes on
+    this.#cursor = null;
+    this.#up();
+    this.#paint();
   }
 
   #paint() {

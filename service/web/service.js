@@ -39,10 +39,12 @@ export async function ask(path, options = {}) {
   return { body, took, timings: timings(response.headers.get("Server-Timing") ?? "") };
 }
 
-// Resolves when the service is alive again.
+export const seconds = (count) => new Promise((resolve) => setTimeout(resolve, 1000 * count));
+
+// Resolves when the service is ready again.
 export async function backAgain() {
   for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await seconds(1);
     try {
       if ((await fetch(address("health/ready"), { signal: AbortSignal.timeout(5000) })).ok) return;
     } catch {
