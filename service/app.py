@@ -29,7 +29,7 @@ from service.api.predict import DigitRoutes
 from service.api.problems import problem_reply, reply_to
 from service.api.reading import Reader
 from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
-from service.api.schemas import BatchAnswer, ConfidenceAnswer, PredictAnswer
+from service.api.schemas import BatchAnswer, ConfidenceAnswer, PredictAnswer, SaliencyAnswer
 from service.api.v2.infer import Inference
 from service.api.v2.messages import InferAnswer
 from service.api.v2.routes import ProtocolRoutes
@@ -147,6 +147,7 @@ def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[byte
     add("/predict", routes.predict, PredictAnswer, "The digit in one picture", one)
     add("/predict/batch", routes.predict_batch, BatchAnswer, "The digits in several pictures", many)
     add("/confidence", routes.confidence, ConfidenceAnswer, "How sure, and why", one)
+    add("/saliency", routes.saliency, SaliencyAnswer, "Where the network looked", one)
     return hot
 
 

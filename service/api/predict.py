@@ -1,4 +1,4 @@
-"""`/predict`, `/predict/batch` and `/confidence`: a request to pictures, to what the networks say, to an answer."""
+"""The routes that predict or explain: a request to pictures, to what the networks say, to an answer."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from service.api.schemas import (
     PredictionSet,
     Ranked,
     Receipt,
+    SaliencyAnswer,
     encode,
 )
 from service.errors import InvalidValue, ServiceError
 from service.imaging.normalise import Normalised
 from service.inference.predictor import Prediction, Predictions, entropy, predict, ranking
 from service.inference.repository import Repository
+from service.inference.saliency import Saliency, occlusion
 from service.inference.verdict import prediction_set
 from service.inference.version import ModelVersion
 from service.settings import Settings
 
 
 class DigitRoutes:
-    """The handlers of the three routes that predict."""
+    """The handlers of the routes that predict."""
 
     def __init__(self, repository: Repository, settings: Settings, reader: Reader, budget: Budget) -> None:
         self._repository = repository
@@ -80,6 +82,21 @@ class DigitRoutes:
         found = await asyncio.gather(*(predict(one, [image], timeout_s) for one in models))
         answer = _confidence(models, [one.rows[0] for one in found], asked, image)
         return Reply(encode(answer), timings=_timings(decode_s, max(found, key=lambda one: one.queue_s + one.infer_s)))
+
+    async def saliency(self, request: Inbound) -> Reply:
+        model, asked = self._understand(request)
+        image, decode_s = await self._one_image(request, asked)
+        found = await occlusion(model, image, self._settings.request_timeout_s)
+        answer = SaliencyAnswer(
+            model.name,
+            model.version,
+            found.prediction.probabilities.index(found.prediction.confidence),
+            found.prediction.confidence,
+            found.values.round(4).tolist(),
+            found.images,
+            asked.receipt_of(image),
+        )
+        return Reply(encode(answer), timings=_timings(decode_s, found))
 
     def _understand(self, request: Inbound) -> tuple[ModelVersion, _Asked]:
         query = request.query
@@ -186,5 +203,5 @@ def _confidence(
     )
 
 
-def _timings(decode_s: float, found: Predictions) -> str:
+def _timings(decode_s: float, found: Predictions | Saliency) -> str:
     return f"decode;dur={decode_s * 1e3:.3f}, queue;dur={found.queue_s * 1e3:.3f}, infer;dur={found.infer_s * 1e3:.3f}"

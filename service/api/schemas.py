@@ -138,6 +138,24 @@ class ConfidenceAnswer(Struct):
     receipt: Receipt | UnsetType = UNSET
 
 
+class SaliencyAnswer(Struct):
+    """Where the network looked."""
+
+    model_name: str
+    model_version: str
+    digit: Annotated[Digit, Meta(description="The likeliest digit, which the values are about.")]
+    confidence: float
+    saliency: Annotated[
+        list[list[float]],
+        Meta(
+            description="28 x 28 falls of the digit's log-odds, in nats, when a patch around the pixel is hidden; "
+            "negative where hiding helps it."
+        ),
+    ]
+    images: Annotated[int, Meta(description="How many images the network was asked for this.")]
+    receipt: Receipt | UnsetType = UNSET
+
+
 class VersionInfo(Struct):
     """One version of a model."""
 
@@ -195,7 +213,7 @@ class Problem(Struct):
 
 encode = msgspec.json.Encoder().encode
 
-PUBLISHED = (PredictAnswer, BatchAnswer, ConfidenceAnswer, ModelList, ModelInfo, Live, Ready, Problem)
+PUBLISHED = (PredictAnswer, BatchAnswer, ConfidenceAnswer, SaliencyAnswer, ModelList, ModelInfo, Live, Ready, Problem)
 
 
 def json_schemas(*more: type[Struct]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The three routes that predict, every body form of the contract."""
+"""The routes that predict, every body form of the contract."""
 
 import base64
 import json
@@ -167,3 +167,15 @@ def test_the_answers_are_what_openapi_says(client: httpx.Client) -> None:
     for name, answer in answers.items():
         body = json.loads(answer.content)
         assert set(schemas[name]["required"]) <= set(body) <= set(schemas[name]["properties"]), name
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_saliency_tells_a_value_for_every_pixel(client: httpx.Client, form: str) -> None:
+    answer = client.post("/saliency?receipt=true", **FORMS[form])
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert [len(row) for row in body["saliency"]] == [28] * 28
+    assert body["digit"] == client.post("/predict", **FORMS[form]).json()["digit"]
+    assert body["images"] > 1
+    assert np.shape(body["receipt"]["pixels"]) == (28, 28)
+    assert [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")] == ["decode", "queue", "infer"]
