@@ -1,5 +1,6 @@
 // Shows an answer of /confidence: digit, verdict, bars, what the network saw, how sure, how long.
 
+import { paint } from "./pixels.js";
 import { TIMINGS, percent, step, verdict } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -35,6 +36,7 @@ export function showAnswer({ body, timings, took }, final) {
   predictionSet(body.prediction_set);
   bars(body.models, body.digit);
   if (body.receipt) receipt(body.receipt);
+  if (!final) $("looked-card").hidden = true;
   facts($("facts"), sureness(body));
   duration(timings, took);
   $("why").hidden = false;
@@ -84,12 +86,21 @@ function update(table, rows) {
 }
 
 function receipt({ pixels, steps, warnings }) {
-  const image = new ImageData(28, 28);
-  pixels.flat().forEach((level, at) => image.data.set([level, level, level, 255], at * 4));
-  $("seen").getContext("2d").putImageData(image, 0, 0);
+  paint($("seen"), pixels);
   const items = steps.map((name) => element("li", { textContent: step(name) }));
   items.push(...warnings.map((name) => element("li", { className: "warning", textContent: step(name) })));
   $("steps").replaceChildren(...items);
+}
+
+// An answer of /saliency over the pixels that it is about.
+export function showSaliency({ digit, saliency, images, receipt: { pixels } }) {
+  paint($("looked"), pixels, saliency);
+  $("looked-note").replaceChildren(
+    element("span", { className: "key for", textContent: `makes it more of a ${digit}` }),
+    element("span", { className: "key against", textContent: "speaks against it" }),
+    element("small", { textContent: `Found by hiding each part in turn: ${images} images.` }),
+  );
+  $("looked-card").hidden = false;
 }
 
 function sureness({ confidence, margin, entropy, agreement, out_of_distribution_score: strange }) {

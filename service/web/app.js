@@ -1,7 +1,9 @@
 // Joins the parts of the page: where pictures come from, what is asked, what is shown.
 
-import { showAnswer, showNothing } from "./answer.js";
+import { showAnswer, showNothing, showSaliency } from "./answer.js";
 import { curlLine } from "./curl.js";
+import { readMany } from "./many.js";
+import { showModels } from "./models.js";
 import { Pad } from "./pad.js";
 import { nextSample } from "./samples.js";
 import { Newest, Problem, ask, backAgain, key, seconds } from "./service.js";
@@ -10,6 +12,8 @@ import { problem } from "./words.js";
 const $ = (id) => document.getElementById(id);
 const ASK = "confidence?receipt=true";
 const LIVE_EVERY_MS = 60; // while a stroke goes on; its end is asked at once
+
+const post = (file) => ({ method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
 
 const pad = new Pad($("pad"));
 let current = null; // the file that is shown instead of a drawing, and its true digit if that is known
@@ -22,12 +26,12 @@ const asking = new Newest(async (final) => {
   try {
     if (!current && pad.empty) return;
     const file = current?.file ?? (await pad.png());
-    const answer = await ask(ASK, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
+    const answer = await ask(ASK, post(file));
     if (!current && pad.empty) return;
     $("problem").hidden = true;
     showAnswer(answer, final);
     showTruth(answer.body.digit);
-    if (final) await showCurl(file);
+    if (final) await explain(file);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (!asking.outdated) showProblem(error, final);
@@ -36,8 +40,16 @@ const asking = new Newest(async (final) => {
   }
 });
 
+async function explain(file) {
+  await showCurl(file);
+  if (asking.outdated) return;
+  const { body } = await ask("saliency?receipt=true", post(file));
+  if (!pad.empty || current) showSaliency(body);
+}
+
 function showProblem(error, final) {
   showNothing();
+view();
   $("problem-title").textContent = problem(error.code);
   $("problem-detail").textContent = error.message;
   $("key-form").hidden = error.code !== "unauthorized";
@@ -96,15 +108,43 @@ pad.addEventListener("change", ({ detail: { final } }) => {
   tools();
   if (pad.empty) {
     showNothing();
+view();
     $("problem").hidden = true;
   } else if (final || performance.now() - lastAsked > LIVE_EVERY_MS) {
     asking.ask(final);
   }
 });
 
+// One picture is read at once, several in the list, and in the list whatever comes while it is shown.
 function take(files) {
-  if (files.length) show(files[0]);
+  if (!files.length) return;
+  if (files.length === 1 && $("many-view").hidden) {
+    location.hash = "#draw";
+    show(files[0]);
+  } else {
+    location.hash = "#many";
+    readMany(files);
+  }
 }
+
+const VIEWS = { draw: "Draw a digit", many: "Many pictures", models: "Models" };
+
+function view() {
+  const name = location.hash.slice(1);
+  if (location.hash && !(name in VIEWS)) return; // a place on the page, such as the skip link's
+  const shown = name || "draw";
+  for (const each of Object.keys(VIEWS)) {
+    $(`${each}-view`).hidden = each !== shown;
+    document.querySelector(`nav a[href="#${each}"]`).ariaCurrent = each === shown ? "page" : null;
+  }
+  document.title = `${VIEWS[shown]} · digit-service`;
+  if (shown === "models") showModels().catch((error) => showProblem(error, true));
+}
+
+addEventListener("hashchange", () => {
+  view();
+  scrollTo(0, 0);
+});
 
 $("undo").onclick = () => pad.undo();
 $("clear").onclick = () => pad.clear();
@@ -115,7 +155,8 @@ $("random").onclick = async () => {
   const { file, truth } = await nextSample();
   show(file, truth);
 };
-for (const input of [$("files"), $("camera")]) {
+$("choose-many").onclick = () => $("many-files").click();
+for (const input of [$("files"), $("camera"), $("many-files")]) {
   input.onchange = () => {
     take([...input.files]);
     input.value = ""; // so that the same file can be chosen again
@@ -161,3 +202,4 @@ document.addEventListener("drop", (event) => {
 });
 
 showNothing();
+view();
