@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data import Digits, load
-from training.report.measures import Measures, measure
+from training.report.measures import Coverage, Measures, coverage, measure
 from training.report.network import open_network
 from training.report.robustness import Row, measure_robustness
 
@@ -44,8 +44,13 @@ def evaluate(
             yield from (title, *robustness_head())
             yield from map(robustness_line, rows)
         return
-    measures = measure(network.answer(digits.images).probabilities, digits.labels)
-    yield from [json.dumps(about | measures.plain(), indent=1)] if as_json else [title, *measure_lines(measures)]
+    answers = network.answer(digits.images)
+    measures, sets = measure(answers.probabilities, digits.labels), coverage(network, answers, digits.labels)
+    if as_json:
+        facts = measures.plain() | {"prediction_sets": [row._asdict() for row in sets]}
+        yield json.dumps(about | facts, indent=1)
+    else:
+        yield from (title, *measure_lines(measures), *coverage_lines(sets))
 
 
 def spread(digits: Digits, limit: int | None) -> Digits:
@@ -64,6 +69,17 @@ def measure_lines(measures: Measures) -> Iterator[str]:
     yield "digit  precision  recall      F1  images"
     for digit in measures.classes:
         yield f"{digit.digit:5}  {digit.precision:9.4f}  {digit.recall:.4f}  {digit.f1:.4f}  {digit.images:6}"
+
+
+def coverage_lines(rows: list[Coverage]) -> Iterator[str]:
+    yield ""
+    if not rows:
+        yield "The card has no thresholds for prediction sets."
+        return
+    yield "prediction sets: coverage  measured  95 % by chance   mean size   empty"
+    for row in rows:
+        chance = f"{row.least:.4f} to {row.most:.4f}"
+        yield f"{row.wanted:25.3f}  {row.covered:8.4f}  {chance}  {row.mean_size:9.3f}  {row.empty:6.4f}"
 
 
 def robustness_head() -> list[str]:

@@ -125,4 +125,6 @@ def _flat(figure: Figure, rows: int, columns: int) -> Any:
 
 
 def _percent(probability: float) -> str:
-    return f"{100 * probability:.0f} %" if probability < 0.995 else f"{100 * probability:.1f} %"
+    if probability >= 0.9995:
+        return "> 99.9%"
+    return f"{probability:.0%}" if probability < 0.995 else f"{probability:.1%}"

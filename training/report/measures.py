@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics
 
+from training import conformal
 from training.calibration import expected_calibration_error
 from training.data import Labels
-from training.report.network import Probabilities
+from training.report.network import Answers, Network, Probabilities
 
 DIGITS = range(10)
 LEAST = 1e-7  # what float32 rounds to 0 is not impossible
@@ -68,6 +69,37 @@ def measure(probabilities: Probabilities, labels: Labels) -> Measures:
         ],
         confusion=metrics.confusion_matrix(labels, answers, labels=DIGITS),
     )
+
+
+class Coverage(NamedTuple):
+    """Of prediction sets: how often the true digit should be and was in them, and what is left to chance (95 %)."""
+
+    wanted: float
+    covered: float
+    least: float
+    most: float
+    mean_size: float
+    empty: float
+
+
+def coverage(network: Network, answers: Answers, labels: Labels) -> list[Coverage]:
+    """A line for each coverage that is asked for; none where the card has no conformal thresholds."""
+    found = network.card.get("conformal")
+    if not found:
+        return []
+    rows = conformal.measure(found, answers.probabilities, answers.scores, labels)
+    margins = [1.96 * (row["coverage"] * (1 - row["coverage"]) / len(labels)) ** 0.5 for row in rows]
+    return [
+        Coverage(
+            row["coverage"],
+            row["covered"],
+            row["coverage"] - margin,
+            min(1.0, row["coverage"] + margin),
+            row["mean_size"],
+            row["empty"],
+        )
+        for row, margin in zip(rows, margins, strict=True)
+    ]
 
 
 class Bin(NamedTuple):

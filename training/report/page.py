@@ -17,15 +17,18 @@ body { margin: 0 auto; padding: 1rem; max-width: 58rem; background: #fff; color:
 h1 { font-size: 1.6rem; margin: .5rem 0 0 }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; border-top: 1px solid #ccc; padding-top: 1rem }
 p { max-width: 42rem }
-nav { font-size: .9rem } nav a { margin-right: .8rem; white-space: nowrap }
+nav { font-size: .9rem }
+nav a { margin-right: .8rem; white-space: nowrap }
 a { color: #0060a0 }
 .wide { overflow-x: auto }
-.wide img { min-width: 36rem }
+.wide img { max-width: none }
 table { border-collapse: collapse; margin: .8rem 0; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #e4e4e4; vertical-align: top }
 td.number, th.number { text-align: right }
 caption, figcaption { text-align: left; font-size: .9rem; color: #444; max-width: 42rem }
-figure { margin: 1rem 0 } img { max-width: 100%; height: auto; display: block }
+figure { margin: 1rem 0 }
+img { max-width: 100%; height: auto; display: block }
+summary { cursor: pointer }
 """
 
 
@@ -52,7 +55,7 @@ class Page:
         return f"<figure><div{frame}>{image}</div><figcaption>{escape(caption)}</figcaption></figure>"
 
     def write(self) -> Path:
-        links = "".join(f'<a href="#{_anchor(title)}">{escape(title)}</a>' for title, _ in self._sections)
+        links = "\n".join(f'<a href="#{_anchor(title)}">{escape(title)}</a>' for title, _ in self._sections)
         body = "\n".join(
             f'<h2 id="{_anchor(title)}">{escape(title)}</h2>\n{content}' for title, content in self._sections
         )
@@ -69,6 +72,11 @@ class Page:
 
 def text(*paragraphs: str) -> str:
     return "".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs)
+
+
+def folded(summary: str, content: str) -> str:
+    """`content` behind a line that opens it."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:

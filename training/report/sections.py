@@ -16,9 +16,9 @@ from training.data import Dataset, Digits, Pixels
 from training.photos import render
 from training.report import charts, galleries
 from training.report.evaluate import ROBUSTNESS_LIMIT, spread
-from training.report.measures import Measures, measure, reliability
-from training.report.network import REFUSED, Network, Probabilities, Scores
-from training.report.page import Page, table, text
+from training.report.measures import Measures, coverage, measure, reliability
+from training.report.network import REFUSED, Answers, Network, Probabilities, Scores
+from training.report.page import Page, folded, table, text
 from training.report.robustness import CONDITIONS, measure_robustness
 
 PHOTOS = 600
@@ -48,8 +48,8 @@ class Material:
     test: Digits
 
     @cached_property
-    def test_answers(self) -> Probabilities:
-        return self.network.answer(self.test.images).probabilities
+    def test_answers(self) -> Answers:
+        return self.network.answer(self.test.images)
 
     @cached_property
     def training_answers(self) -> Probabilities:
@@ -57,7 +57,7 @@ class Material:
 
     @cached_property
     def test_measures(self) -> Measures:
-        return measure(self.test_answers, self.test.labels)
+        return measure(self.test_answers.probabilities, self.test.labels)
 
     @cached_property
     def training_measures(self) -> Measures:
@@ -87,7 +87,9 @@ def at_a_glance(page: Page, material: Material) -> None:
     rows += [("parameters", card["parameters"])] if "parameters" in card else []
     times = card.get("batching", {}).get("us_per_image", {})
     rows += (
-        [("microseconds an image in batches of 32, one thread, when published", times["32"])] if "32" in times else []
+        [("microseconds an image in batches of 32, one thread, when published", f"{times['32']:.1f}")]
+        if "32" in times
+        else []
     )
     page.section("At a glance", table(("figure", "value"), rows))
 
@@ -98,16 +100,20 @@ def structure(page: Page, material: Material) -> None:
         page.section("Network", text("There is no model.keras beside model.onnx to look into."))
         return
     rows = [
-        (layer.name, type(layer).__name__, str(layer.output.shape), layer.count_params()) for layer in network.layers
+        (type(layer).__name__, " x ".join(map(str, layer.output.shape[1:])), layer.count_params())
+        for layer in network.layers
     ]
-    page.section("Network", table(("layer", "kind", "output", "parameters"), rows))
+    page.section("Network", table(("layer", "output", "parameters"), rows))
 
 
 def settings(page: Page, material: Material) -> None:
     card = material.network.card
     chosen = {key: card[key] for key in TOLD_OF_THE_RUN if key in card}
     rows = [(name, str(value)) for name, value in flat(chosen)]
-    page.section("Settings", table(("setting", "value"), rows) if rows else text("The network has no card model.json."))
+    if not rows:
+        page.section("Settings", text("The network has no card model.json."))
+        return
+    page.section("Settings", folded(f"All {len(rows)} settings of the run", table(("setting", "value"), rows)))
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -165,11 +171,11 @@ def each_digit(page: Page, material: Material) -> None:
 
 
 def right_and_wrong(page: Page, material: Material) -> None:
-    right = galleries.right_answers(material.test, material.test_answers)
+    right = galleries.right_answers(material.test, material.test_answers.probabilities)
     told = "Test images read rightly, with the probability of the answer: of each digit the least certain first."
     parts = [page.picture("right", right, told, wide=True)]
     for name, digits, answers in (
-        ("test", material.test, material.test_answers),
+        ("test", material.test, material.test_answers.probabilities),
         ("training", material.dataset.training, material.training_answers),
     ):
         wrong = galleries.wrong_answers(digits, answers)
@@ -203,7 +209,7 @@ def calibration(page: Page, material: Material) -> None:
     photos = material.network.answer(material.photos.images).probabilities
     parts = [text("Of the answers with a confidence of 0.9, nine of ten should be right.")]
     for name, told, probabilities, labels in (
-        ("test", "Test images", material.test_answers, material.test.labels),
+        ("test", "Test images", material.test_answers.probabilities, material.test.labels),
         (
             "photos",
             "Test digits drawn on paper, photographed, scanned (training/photos.py)",
@@ -219,7 +225,18 @@ def calibration(page: Page, material: Material) -> None:
         parts.append(
             page.picture(f"reliability_{name}", charts.reliability(reliability(probabilities, labels)), caption)
         )
-    page.section("Confidence", *parts)
+    page.section("Confidence", *parts, _coverage(material))
+
+
+def _coverage(material: Material) -> str:
+    rows = coverage(material.network, material.test_answers, material.test.labels)
+    if not rows:
+        return text("The card has no thresholds for prediction sets.")
+    caption = (
+        f"Prediction sets on {len(material.test):,} test images. A set should hold the true digit as often as its "
+        "coverage says; least and most is what chance leaves to the test images in 95 of 100 cases."
+    )
+    return table(("coverage", "measured", "least", "most", "mean size", "empty sets"), rows, caption)
 
 
 def robustness(page: Page, material: Material) -> None:
