@@ -34,7 +34,7 @@ LIKE_DIGITS = set(
     "ΟοΙιΖζσθΘΦφϕϑδβςοτОоЗзЭэБбВвЧчІіЇїЄєЅѕЈјасАб"  # Greek and Cyrillic
     "סוןזיךاهةوأإآلر"  # Hebrew and Arabic
 )
-LATIN = "ABCDEFGHJKLMNPRTUVWXYacdefhkmnprtuvwxy&@#$%?*+="
+LATIN = "ABCDEFGHJKLMNPRTUVWXYacdefhjkmnprtuvwxy&@#$%?*+="
 MODELS = "0123456789OoIlZzSsbgq/\\|()"  # of every font: who is drawn like one of these is left out
 HERSHEY_LATIN = (
     "futural",
@@ -58,6 +58,7 @@ LATIN_FONTS = (
     "STIXGeneralItalic.ttf",
     "cmmi10.ttf",
     "cmss10.ttf",
+    "cmti10.ttf",
 )
 SCRIPTS = ("GREEK", "CYRILLIC", "HEBREW", "ARABIC LETTER", "TIFINAGH", "NKO LETTER", "CANADIAN SYLLABICS", "LISU")
 UNSEEN_SCRIPTS = ("ARMENIAN", "GEORGIAN", "LAO LETTER", "OGHAM LETTER")
@@ -92,13 +93,13 @@ def _written(fields: Field, pen_drawn: npt.NDArray[np.bool_], rng: np.random.Gen
 
 def _bent(n: int, rng: np.random.Generator) -> tuple[Field, Field]:
     angle = np.deg2rad(rng.normal(0, 8, n))[:, None, None]
-    slant = rng.normal(0, 0.2, n)[:, None, None]
-    aspect = np.exp(rng.normal(0, 0.2, n))[:, None, None]
+    slant = rng.normal(0, 0.25, n)[:, None, None]
+    aspect = np.exp(rng.normal(0, 0.25, n))[:, None, None]
     middle = (SIDE - 1) / 2
     y, x = np.mgrid[:SIDE, :SIDE] - middle
     rows = (np.cos(angle) * y + np.sin(angle) * x) * np.sqrt(aspect) * 1.1
     columns = (np.cos(angle) * x - np.sin(angle) * y) / np.sqrt(aspect) * 1.1 + slant * rows
-    amount = (rng.uniform(0, 1.4, n) * SCALE)[:, None, None]
+    amount = (rng.uniform(0, 1.8, n) * SCALE)[:, None, None]
     up = _enlarged(28)
     bends = [up @ elastic_field(n, rng.uniform(3, 6), rng) @ up.T for _ in range(2)]
     return (rows + middle + amount * bends[0]).astype(np.float32), (columns + middle + amount * bends[1]).astype(
@@ -148,6 +149,7 @@ def _glyphs(kind: str) -> Iterator[npt.NDArray[np.generic]]:
     if kind == "letters":
         for font in LATIN_FONTS:
             yield from _printed(font, LATIN)
+        yield from _printed("STIXGeneral.ttf", _ornate())
         yield from _hershey(HERSHEY_LATIN, LATIN)
     elif kind == "symbols":
         characters = [chr(code) for first, last in SYMBOLS for code in range(first, last + 1)]
@@ -170,6 +172,12 @@ def _characters(font: str, scripts: tuple[str, ...]) -> list[str]:
         letter for letter in letters if letter not in LIKE_DIGITS and unicodedata.normalize("NFD", letter) == letter
     )
     return [letter for letter in plain if unicodedata.name(letter, "").startswith(scripts)]
+
+
+def _ornate() -> list[str]:
+    """Script and blackletter as mathematics has them: the nearest to handwriting that the fonts hold."""
+    codes = (*range(0x1D49C, 0x1D538), 0x212C, 0x2130, 0x2131, 0x210B, 0x2112, 0x2133, 0x211B, 0x212F)
+    return [chr(code) for code in codes if unicodedata.normalize("NFKD", chr(code)) in LATIN]
 
 
 def _folder() -> Path:
