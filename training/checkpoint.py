@@ -15,7 +15,8 @@ from training.errors import ResumeError
 from training.recipes import Recipe
 
 LATEST = "latest.keras"  # with the optimiser's state
-BEST = "best.keras"  # the weights of the best epoch
+MEASURED = "measured.keras"  # the weights that this epoch's figures are of: their average, where the recipe has one
+BEST = "best.keras"  # those of the best epoch
 STATE = "state.json"
 
 
@@ -84,17 +85,16 @@ class Checkpoints:
         """The folder of the last epoch, None before the first one has ended."""
         return max(self.folder.glob("epoch-*"), default=None)
 
-    def save(self, network: Any, best: Any | None, state: State) -> None:
-        """Write the network as it is after this epoch, with its optimiser; `best` where it is the best so far."""
+    def save(self, network: Any, measured: Any, state: State, *, is_best: bool) -> None:
+        """Write the network as it is after this epoch, with its optimiser, and the one that was measured."""
         previous = self.newest()
         staging = self.folder / ".writing"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         network.save(staging / LATEST)
-        if best is not None:
-            best.save(staging / BEST)
-        elif previous is not None:
-            shutil.copyfile(previous / BEST, staging / BEST)
+        measured.save(staging / MEASURED)
+        best = staging / MEASURED if is_best or previous is None else previous / BEST
+        shutil.copyfile(best, staging / BEST)
         (staging / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
         staging.rename(self.folder / f"epoch-{state.epoch:05d}")
         if previous is not None:

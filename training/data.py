@@ -24,6 +24,7 @@ from training.idx import find_idx, read_idx
 Pixels = npt.NDArray[np.uint8]  # (n, 28, 28), 0 background to 255 ink
 Labels = npt.NDArray[np.uint8]  # (n,), 0 to 9
 
+NO_DIGIT = 10  # labels an image that holds none; no data set does, `training.material` adds such images
 MINIMUM_TRAINING_IMAGES = 20
 DOWNLOAD_TIMEOUT_S = 30
 STRIP_TEST_SHARE = 30  # one row of 30: document 000 keeps 100 of its 3,000 for the test

@@ -1,6 +1,7 @@
-"""Turns a Keras network into the ONNX graph that is served: uint8 pixels in, logits and calibrated probabilities out.
+"""Turns a Keras network into the ONNX graph that is served: uint8 pixels in; logits, calibrated probabilities and,
+from a network with an eleventh output, how little the picture looks like a digit.
 
-    python -m training.export network.keras --temperature 1.2 --output model.onnx
+    python -m training.export network.keras --temperature 1.2 --threshold -3.5 --output model.onnx
 
 Runs on TensorFlow. A fit on another Keras backend starts this module as a program of its own.
 """
@@ -12,17 +13,27 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training.backend import start_keras
 from training.errors import CheckFailed
 
+OUTPUTS = ("logits", "probabilities", "out_of_distribution_score")  # the last where the network has it
 OPSET = 17
 IR_VERSION = 8  # what opset 17 came with: every runtime that knows the opset reads it
 
 
-def export(network: Path, temperature: float, output: Path) -> None:
+@dataclass(frozen=True)
+class Scales:
+    """How a network's outputs become what is told: softmax(logits / temperature), sigmoid(outlier - threshold)."""
+
+    temperature: float
+    threshold: float = 0.0
+
+
+def export(network: Path, scales: Scales, output: Path) -> None:
     """Write the network saved at `network` (.keras) to `output` (.onnx).
 
     Raises:
@@ -31,10 +42,11 @@ def export(network: Path, temperature: float, output: Path) -> None:
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        convert(keras.models.load_model(network, compile=False), temperature, output)
+        convert(keras.models.load_model(network, compile=False), scales, output)
         return
     command = [sys.executable, "-m", "training.export", str(network)]
-    command += ["--temperature", repr(temperature), "--output", str(output)]
+    command += ["--output", str(output)]
+    command += ["--temperature", repr(scales.temperature), "--threshold", repr(scales.threshold)]
     root = str(Path(__file__).parents[1])
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -43,18 +55,25 @@ def export(network: Path, temperature: float, output: Path) -> None:
         raise CheckFailed(f"The export on TensorFlow failed: {done.stderr.strip()[-2000:]}")
 
 
-def convert(network: Any, temperature: float, output: Path) -> None:
+def convert(network: Any, scales: Scales, output: Path) -> None:
     """Trace `network` on TensorFlow and convert what was traced; the names are ours."""
+    import keras
     import onnx
     import tensorflow as tf
     import tf2onnx
 
+    # The layers, not what they are joined to in the end: that would be taken apart again for every batch.
+    names = [layer.name for layer in network.layers if layer.name in ("logits", "outlier")]
+    parts = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
     signature = [tf.TensorSpec((None, 28, 28), tf.uint8, name="image")]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def graph(image: Any) -> dict[str, Any]:
-        logits = network(tf.cast(image, tf.float32), training=False)
-        return {"logits": tf.identity(logits), "probabilities": tf.nn.softmax(logits * (1 / temperature))}
+        logits, *outlier = parts(tf.cast(image, tf.float32), training=False)
+        answers = {"logits": tf.identity(logits), "probabilities": tf.nn.softmax(logits * (1 / scales.temperature))}
+        for log_odds in outlier:
+            answers["out_of_distribution_score"] = tf.sigmoid(tf.reshape(log_odds, [-1]) - scales.threshold)
+        return answers
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     model, _ = tf2onnx.convert.from_function(graph, input_signature=signature, opset=OPSET)
@@ -76,7 +95,8 @@ def check(model: Any) -> None:
 
     onnx.checker.check_model(model, full_check=True)
     ports = [_signature(port) for port in (*model.graph.input, *model.graph.output)]
-    if ports != [("image", ["n", 28, 28]), ("logits", ["n", 10]), ("probabilities", ["n", 10])]:
+    expected = [("image", ["n", 28, 28]), ("logits", ["n", 10]), ("probabilities", ["n", 10]), (OUTPUTS[2], ["n"])]
+    if ports not in (expected, expected[:-1]):
         raise CheckFailed(f"The exported graph has other inputs and outputs than it should: {ports}")
     if any(node.op_type == "BatchNormalization" for node in model.graph.node):
         raise CheckFailed("A BatchNormalization was not folded into the layer before it.")
@@ -88,7 +108,7 @@ def _signature(port: Any) -> tuple[str, list[str | int]]:
 
 def _name_ports(model: Any) -> None:
     """Outputs in our order, with the batch axis called n; tf2onnx calls it unk__5 and sorts as it likes."""
-    model.graph.output.sort(key=lambda output: str(output.name))
+    model.graph.output.sort(key=lambda output: OUTPUTS.index(output.name))
     for port in (*model.graph.input, *model.graph.output):
         port.type.tensor_type.shape.dim[0].dim_param = "n"
 
@@ -114,12 +134,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
     parser.add_argument("network", type=Path)
     parser.add_argument("--temperature", type=float, required=True)
+    parser.add_argument("--threshold", type=float, default=0.0, help="of the eleventh output, where there is one")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(argv)
     start_keras()
     import keras
 
-    convert(keras.models.load_model(options.network, compile=False), options.temperature, options.output)
+    scales = Scales(options.temperature, options.threshold)
+    convert(keras.models.load_model(options.network, compile=False), scales, options.output)
     return 0
 
 

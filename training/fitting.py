@@ -15,51 +15,94 @@ import numpy as np
 import numpy.typing as npt
 
 from training.augmentation import augment
-from training.checkpoint import BEST, LATEST, Checkpoints, State
-from training.data import Digits, Split
+from training.checkpoint import BEST, LATEST, MEASURED, Checkpoints, State
+from training.data import NO_DIGIT, Digits
 from training.interruption import Interruption, deferred
 from training.networks import MOMENTUM, build
 from training.recipes import Optimiser, Recipe
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+Weights = list[npt.NDArray[np.float32]]
+AVERAGED_STEPS = 4  # the average takes every fourth step's weights: fetching them takes time
+OUTLIER_WEIGHT = 0.3  # of "is there a digit at all?" beside "which one?"
+EVEN_WEIGHT = 0.1  # of an outlier in "which one?"
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """One shuffled pass over the digits an epoch: pixels (b, 28, 28) in 0..255 and one-hot labels (b, 10)."""
+    """A shuffled pass over the digits an epoch: pixels (b, 28, 28) in 0..255 and targets (b, 10) or (b, 11).
+
+    Images labelled `NO_DIGIT` take part in turns: each epoch draws a share of the digits' number of them.
+    """
 
     def __init__(self, digits: Digits, recipe: Recipe, seed: int) -> None:
         super().__init__()
         self._digits = digits
         self._recipe = recipe
         self.seed = seed
+        self._outliers = np.flatnonzero(digits.labels == NO_DIGIT)
+        self._inliers = np.flatnonzero(digits.labels != NO_DIGIT)
         self.start(0)
 
     def start(self, epoch: int) -> None:
         """Call before each epoch. Keras' own hook for it is called more than once an epoch, and ahead of time."""
         self._epoch = epoch
-        self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self._digits))
+        rng = np.random.default_rng([self.seed, epoch])
+        drawn = rng.permutation(self._outliers)[: round(self._recipe.outliers * len(self._inliers))]
+        self._order = rng.permutation(np.concatenate([self._inliers, drawn]))
 
     def __len__(self) -> int:
-        return math.ceil(len(self._digits) / self._recipe.batch_size)
+        return math.ceil(len(self._order) / self._recipe.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
         size = self._recipe.batch_size
         digits = self._digits.take(self._order[index * size : (index + 1) * size])
         if self._recipe.augmentation is None:
-            return digits.images.astype(np.float32), one_hot(digits.labels)
+            return digits.images.astype(np.float32), targets(digits.labels, self._recipe)
         rng = np.random.default_rng([self.seed, self._epoch, index])
-        return augment(digits.images, digits.labels, self._recipe.augmentation, rng), one_hot(digits.labels)
+        images = augment(digits.images, digits.labels, self._recipe.augmentation, rng)
+        return images, targets(digits.labels, self._recipe)
+
+
+class Average:
+    """The exponential moving average of a network's weights and of BatchNorm's statistics: Polyak and Juditsky, 1992.
+
+    It is what a fit at a falling learning rate would come to, epochs earlier, and less noisy. `momentum` is what a step
+    keeps of it; the first steps keep less, so that it forgets where the weights began. 0 follows them closely.
+    """
+
+    def __init__(self, momentum: float, steps: int, weights: Weights | None) -> None:
+        self._momentum = momentum
+        self._steps = steps
+        self._weights = weights
+
+    def follow(self, network: keras.Model) -> None:
+        """Call after every step."""
+        self._steps += 1
+        if not self._momentum or self._steps % AVERAGED_STEPS:
+            return
+        now = network.get_weights()
+        if self._weights is None:
+            self._weights = now
+        kept = min(self._momentum, self._steps / (self._steps + 10)) ** AVERAGED_STEPS
+        for mean, weight in zip(self._weights, now, strict=True):
+            mean += (1 - kept) * (weight - mean)  # noqa: PLW2901 - in place
+
+    def of(self, network: keras.Model) -> Weights:
+        """The average, or the network's own weights where there is none."""
+        return network.get_weights() if self._weights is None else self._weights
 
 
 class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
-    """Sets images and learning rate before an epoch, keeps the state after it, stops a fit that has stalled.
+    """Sets images and learning rate before an epoch; measures and keeps the state after it; stops a stalled fit.
 
+    Measured and published is the moving average of the weights, where the recipe keeps one.
     An interruption ends the fit after its batch; the epoch that it cuts short leaves no trace.
     """
 
     def __init__(
         self,
         batches: Batches,
+        validation: Digits,
         recipe: Recipe,
         state: State,
         checkpoints: Checkpoints,
@@ -67,12 +110,16 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._batches = batches
+        self._validation = validation
         self._recipe = recipe
         self._state = state
         self._checkpoints = checkpoints
         self._interruption = interruption
         self._cut_short = False
-        self._best = build(recipe)  # without the optimiser, to be saved
+        self._measured = build(recipe)  # without the optimiser, to be saved
+        newest = checkpoints.newest()
+        before = keras.models.load_model(newest / MEASURED, compile=False).get_weights() if newest else None
+        self._average = Average(recipe.average, state.epoch * len(batches), before)
         self._started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -91,26 +138,31 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         del batch, logs
+        self._average.follow(self.model)
         if self._interruption.requested:
             self._cut_short = self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del epoch
-        if self._cut_short:
+        if self._cut_short or logs is None:
             return
+        self._measured.set_weights(self._average.of(self.model))
+        logs |= measure(self._measured, self._validation, self._recipe)
         keep_last = self._recipe.keep == "last"
-        is_best = self._state.add(logs or {}, time.perf_counter() - self._started, keep_last=keep_last)
-        if is_best:
-            self._best.set_weights(self.model.get_weights())
-        self._checkpoints.save(self.model, self._best if is_best else None, self._state)
+        is_best = self._state.add(logs, time.perf_counter() - self._started, keep_last=keep_last)
+        self._checkpoints.save(self.model, self._measured, self._state, is_best=is_best)
         patience = self._recipe.early_stop_patience
         stalled = patience is not None and self._state.has_stalled(patience)
         if stalled or self._interruption.requested:
             self.model.stop_training = True
 
 
-def fit(recipe: Recipe, parts: Split, seed: int, state: State, checkpoints: Checkpoints) -> keras.Model:
-    """Fits until the recipe's last epoch and returns the network of the best one.
+def fit(
+    recipe: Recipe, digits: Digits, validation: Digits, seed: int, state: State, checkpoints: Checkpoints
+) -> keras.Model:
+    """Fits `digits` until the recipe's last epoch and returns the network of the best one on `validation`.
+
+    `digits` may hold images labelled `NO_DIGIT` where the recipe has outliers.
 
     Where there is a checkpoint, goes on from it; `state` is its state.
 
@@ -122,39 +174,77 @@ def fit(recipe: Recipe, parts: Split, seed: int, state: State, checkpoints: Chec
     if newest is not None:
         network = keras.models.load_model(newest / LATEST)
     else:
-        network = build(recipe, momentum(recipe.epochs * len(Batches(parts.training, recipe, seed))))
+        steps = recipe.epochs * len(Batches(digits, recipe, seed))
+        network = build(recipe, momentum(steps), to_fit=True)
         compile_network(network, recipe)
     if state.epoch < recipe.epochs and not _has_stalled(recipe, state):
-        _fit(network, recipe, parts, seed, state, checkpoints)
+        _fit(network, Batches(digits, recipe, seed), validation, recipe, state, checkpoints)
     return keras.models.load_model(checkpoints.folder / f"epoch-{state.epoch:05d}" / BEST, compile=False)
 
 
-def _fit(network: keras.Model, recipe: Recipe, parts: Split, seed: int, state: State, checkpoints: Checkpoints) -> None:
-    batches = Batches(parts.training, recipe, seed)
+def _fit(
+    network: keras.Model, batches: Batches, validation: Digits, recipe: Recipe, state: State, checkpoints: Checkpoints
+) -> None:
     with deferred() as interruption:
         network.fit(
             batches,
-            validation_data=(parts.validation.images.astype(np.float32), one_hot(parts.validation.labels)),
-            validation_batch_size=500,
             initial_epoch=state.epoch,
             epochs=recipe.epochs,
-            callbacks=[Epochs(batches, recipe, state, checkpoints, interruption)],
+            callbacks=[Epochs(batches, validation, recipe, state, checkpoints, interruption)],
             verbose=1 if sys.stdout.isatty() else 2,
             shuffle=False,  # Keras would shuffle the batches from a state that a checkpoint does not hold
         )
         gc.collect()  # an iterator that is left in the middle has to go before the interpreter does
 
 
+def measure(network: keras.Model, validation: Digits, recipe: Recipe) -> dict[str, float]:
+    """Loss and accuracy on digits that the fit does not see, unchanged."""
+    outputs = network.predict(validation.images.astype(np.float32), batch_size=500, verbose=0)
+    found = float(loss(recipe)(targets(validation.labels, recipe), outputs))
+    return {"val_loss": found, "val_accuracy": float((outputs[:, :10].argmax(axis=1) == validation.labels).mean())}
+
+
 def compile_network(network: keras.Model, recipe: Recipe) -> None:
     """Joins the recipe's loss and optimiser to the network. XLA is off: on CPUs it halves the speed (docs/log.md)."""
-    network.compile(optimizer(recipe.optimiser), loss(recipe), metrics=["accuracy"], jit_compile=_jit())
+    metric = DigitAccuracy() if recipe.outliers else "accuracy"
+    network.compile(optimizer(recipe.optimiser), loss(recipe), metrics=[metric], jit_compile=_jit())
 
 
 def loss(recipe: Recipe) -> keras.losses.Loss:
     """The recipe's loss of logits, so that every network can end in them."""
+    if recipe.outliers:
+        return DigitOrNot()
     if recipe.loss == "cross_entropy":
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
     return SquaredErrorOfSoftmax() if recipe.output == "softmax" else SquaredErrorOfSigmoid()
+
+
+@keras.saving.register_keras_serializable("digit-service")
+class DigitOrNot(keras.losses.Loss):  # type: ignore[misc]
+    """Cross-entropy of the ten logits, and the eleventh output's of whether there is a digit at all.
+
+    Outlier exposure: Hendrycks, Mazeika and Dietterich, ICLR 2019. `targets` gives what it compares with.
+    """
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        ops = keras.ops
+        digit = -ops.sum(y_true[:, :10] * ops.log_softmax(y_pred[:, :10]), axis=1)
+        return digit + OUTLIER_WEIGHT * ops.binary_crossentropy(y_true[:, 10], y_pred[:, 10], from_logits=True)
+
+
+@keras.saving.register_keras_serializable("digit-service")
+class DigitAccuracy(keras.metrics.Mean):  # type: ignore[misc]
+    """Accuracy over the images that hold a digit."""
+
+    def __init__(self, name: str = "accuracy", dtype: str | None = None) -> None:
+        super().__init__(name, dtype)
+
+    def update_state(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None
+    ) -> None:
+        del sample_weight
+        right = keras.ops.equal(keras.ops.argmax(y_true[:, :10], axis=1), keras.ops.argmax(y_pred[:, :10], axis=1))
+        super().update_state(right, 1 - y_true[:, 10])
 
 
 @keras.saving.register_keras_serializable("digit-service")
@@ -195,8 +285,15 @@ def momentum(steps: int) -> float:
     return min(MOMENTUM, max(0.0, 1 - 10 / steps))
 
 
-def one_hot(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
-    rows: npt.NDArray[np.float32] = np.eye(10, dtype=np.float32)[labels]
+def targets(labels: npt.NDArray[np.integer], recipe: Recipe) -> npt.NDArray[np.float32]:
+    """What the loss compares with: one-hot rows (n, 10); with outliers (n, 11), whose last is 1 for `NO_DIGIT`.
+
+    The ten of an outlier are even, and weigh less than a digit's: no digit is likelier than another.
+    """
+    rows: npt.NDArray[np.float32] = np.eye(11, dtype=np.float32)[labels]
+    if not recipe.outliers:
+        return rows[:, :10]
+    rows[labels == NO_DIGIT, :10] = EVEN_WEIGHT / 10
     return rows
 
 

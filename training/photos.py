@@ -5,119 +5,28 @@ Pure and seeded: the same digit, generator state and condition give the same byt
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from io import BytesIO
 
-import mahotas
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image
 
-GreyImage = npt.NDArray[np.uint8]  # (28, 28), light ink on black
-Plane = npt.NDArray[np.float32]  # (height, width), 0..1: ink coverage or brightness
-FIELD_SIDE = 160  # px: the longer side of a digit where its strokes are measured
-MEAN_STROKE = 2.3  # px at 28 x 28: MNIST's mean stroke width
+from training import bitmaps
+from training.ink import GreyImage, Plane, Renderer, Sheet, blurred, encoded, grey_bytes, ink_on_sheet
 
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """How a digit lies on its ground. Lengths are shares of the frame's shorter side, `pen` of the digit's height."""
-
-    frame: tuple[int, int]  # height, width in px
-    size: float = 0.6
-    pen: float | None = None  # stroke width; None keeps the writer's own
-    drift: float = 0.15  # how far the digit may lie from the middle
-    tilt: float = 6.0  # degrees, at most
-    gap: float = 0.0  # probability that the stroke is broken
+QUICK_SIDE = (150, 330)  # px: the service looks at 320; larger frames cost more and show it nothing else
 
 
-def render(digit: GreyImage, rng: np.random.Generator, condition: str | None = None) -> bytes:
-    """An encoded picture of `digit`, (28, 28) as in MNIST, under `condition`: a key of `CONDITIONS`, or any of them."""
+def render(digit: GreyImage, rng: np.random.Generator, condition: str | None = None, *, quick: bool = False) -> bytes:
+    """An encoded picture of `digit`, (28, 28) as in MNIST, under `condition`: a key of `CONDITIONS`, or any of them.
+
+    `quick` photographs with fewer pixels, at a sixth of the time.
+    """
     name = str(rng.choice(list(CONDITIONS))) if condition is None else condition
-    return CONDITIONS[name](digit, rng)
-
-
-# Ink ------------------------------------------------------------------------------------------------------------------
-
-
-def ink_on_sheet(digit: GreyImage, rng: np.random.Generator, sheet: Sheet) -> Plane:
-    """Coverage 0..1 of the sheet's frame by the digit's strokes, redrawn with the sheet's pen."""
-    field = _stroke_field(digit, sheet.pen)
-    height, width = sheet.frame
-    scale = sheet.size * min(sheet.frame) / FIELD_SIDE
-    angle = np.deg2rad(rng.uniform(-sheet.tilt, sheet.tilt))
-    slant, stretch = rng.uniform(-0.12, 0.12), rng.uniform(0.9, 1.12)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = np.linalg.inv(turn @ np.array([[stretch, slant], [0.0, 1.0]]) * scale)
-    middle = np.array([width, height]) * (0.5 + rng.uniform(-sheet.drift, sheet.drift, 2))
-    shift = np.array(field.shape[::-1]) / 2 - matrix @ middle
-    coefficients = (*matrix[0], shift[0], *matrix[1], shift[1])
-    far = float(field.max())
-    lifted = Image.fromarray(far - field)  # pixels outside the field come as 0, that is as far from the pen
-    distance = far - np.asarray(
-        lifted.transform((width, height), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
-    )
-    ink: Plane = np.clip(0.5 - distance * scale, 0, 1).astype(
-        np.float32
-    )  # one pixel of antialiasing at the stroke's edge
-    return _broken(ink, rng) if rng.random() < sheet.gap else ink
-
-
-def _stroke_field(digit: GreyImage, pen: float | None) -> Plane:
-    """Signed distance to the stroke's edge in field pixels, negative inside, with room around it."""
-    ys, xs = np.nonzero(digit.max(1))[0], np.nonzero(digit.max(0))[0]
-    crop = Image.fromarray(np.pad(digit[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1], 3))
-    scale = FIELD_SIDE / (max(crop.size) - 6)
-    size = round(crop.width * scale), round(crop.height * scale)
-    smooth = crop.resize(size, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(0.3 * scale))
-    inside = np.asarray(smooth) > 110
-    if pen is None:
-        outer, inner = mahotas.distance(~inside), mahotas.distance(inside)
-        signed: Plane = (np.sqrt(outer) - np.sqrt(inner)).astype(np.float32)
-        return signed
-    distance: Plane = np.sqrt(mahotas.distance(~_pruned(mahotas.thin(inside)))).astype(np.float32)
-    # A pen runs smoother than the pixels of a skeleton.
-    return _blurred(distance, 1.5) - np.float32(max(pen * FIELD_SIDE / 2, 0.5))
-
-
-def _pruned(skeleton: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Shorten every open end by half a stroke: thinning forks them, and no pen does."""
-    for _ in range(round(MEAN_STROKE / 20 * FIELD_SIDE * 0.8)):
-        frame = np.pad(skeleton, 1)
-        rows, columns = frame.shape
-        around = [(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0)]
-        ring = np.stack([frame[y : y + rows - 2, x : x + columns - 2] for y, x in around])
-        branches = (ring & ~np.roll(ring, 1, axis=0)).sum(0)  # runs of neighbours around a pixel: 1 at an open end
-        shorter = skeleton & (branches > 1)
-        if shorter.sum() < FIELD_SIDE / 3:
-            break
-        skeleton = shorter
-    return skeleton
-
-
-def _broken(ink: Plane, rng: np.random.Generator) -> Plane:
-    """Lift the pen once: a clear band across the ink, a few per cent of its height."""
-    ys, xs = np.nonzero(ink > 0.5)
-    if ys.size == 0:
-        return ink
-    at = int(rng.integers(ys.size))
-    angle = rng.uniform(0, np.pi)
-    rows, columns = np.indices(ink.shape, dtype=np.float32)
-    along = (rows - ys[at]) * np.cos(angle) + (columns - xs[at]) * np.sin(angle)
-    away = np.hypot(rows - ys[at], columns - xs[at])
-    reach = np.ptp(ys)
-    return np.where((np.abs(along) < 0.025 * reach) & (away < 0.2 * reach), 0, ink)
+    draw = CONDITIONS[name]
+    return (replace(draw, side=QUICK_SIDE) if quick and isinstance(draw, Photo) else draw)(digit, rng)
 
 
 # Paper, light and camera ----------------------------------------------------------------------------------------------
-
-
-def _blurred(plane: Plane, radius: float) -> Plane:
-    """Gaussian blur of any float plane; Pillow blurs 8-bit planes alone, so this one goes through its spectrum."""
-    frequency_y, frequency_x = np.fft.fftfreq(plane.shape[0])[:, None], np.fft.rfftfreq(plane.shape[1])[None]
-    gain = np.exp(-2 * (np.pi * radius) ** 2 * (frequency_y**2 + frequency_x**2))
-    return np.fft.irfft2(np.fft.rfft2(plane) * gain, plane.shape).astype(np.float32)
 
 
 def _texture(frame: tuple[int, int], rng: np.random.Generator, grain: float) -> Plane:
@@ -188,23 +97,11 @@ def _dusty(plane: Plane, rng: np.random.Generator, specks: int) -> Plane:
 
 def _camera(brightness: Plane, rng: np.random.Generator, *, blur: float, noise: float) -> Plane:
     if blur > 0:
-        brightness = _blurred(brightness, blur)
+        brightness = blurred(brightness, blur)
     return np.clip(brightness + noise * rng.normal(0, 1, brightness.shape).astype(np.float32), 0, 1)
 
 
-def _encoded(pixels: npt.NDArray[np.generic], kind: str, quality: int = 90) -> bytes:
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, kind, **({"quality": quality} if kind == "JPEG" else {}))
-    return file.getvalue()
-
-
-def _bytes(plane: Plane) -> npt.NDArray[np.uint8]:
-    return np.rint(np.clip(plane, 0, 1) * 255).astype(np.uint8)
-
-
 # Conditions -----------------------------------------------------------------------------------------------------------
-
-Renderer = Callable[[GreyImage, np.random.Generator], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +125,7 @@ class Photo:
     def __call__(self, digit: GreyImage, rng: np.random.Generator) -> bytes:
         brightness = self.scene(digit, rng)
         brightness = _camera(brightness, rng, blur=rng.uniform(0.3, 1.3), noise=rng.uniform(0.004, 0.025))
-        return _encoded(_bytes(brightness), "JPEG", int(rng.integers(60, 96)))
+        return encoded(grey_bytes(brightness), "JPEG", int(rng.integers(60, 96)))
 
     def scene(self, digit: GreyImage, rng: np.random.Generator) -> Plane:
         side = int(rng.integers(*self.side))
@@ -265,13 +162,13 @@ def _coloured(digit: GreyImage, rng: np.random.Generator) -> bytes:
     """Blue, red, green or violet pen on white, yellow or pink paper, in colour."""
     inks = ((0.1, 0.2, 0.7), (0.75, 0.1, 0.15), (0.1, 0.5, 0.25), (0.4, 0.15, 0.55), (0.9, 0.45, 0.1))
     papers = ((0.95, 0.95, 0.95), (0.97, 0.92, 0.55), (0.96, 0.78, 0.82), (0.75, 0.85, 0.95))
-    side = int(rng.integers(280, 900))
+    side = int(rng.integers(280, 600))
     frame = (side, round(side * rng.uniform(0.75, 1.34)))
     ink = ink_on_sheet(digit, rng, Sheet(frame, rng.uniform(0.3, 0.7), rng.uniform(0.025, 0.07)))[..., None]
     colour = np.array(papers[rng.integers(len(papers))]) * (1 - ink) + np.array(inks[rng.integers(len(inks))]) * ink
     colour = colour * _light(frame, rng, rng.uniform(0.05, 0.3))[..., None]
     planes = [_camera(colour[..., i].astype(np.float32), rng, blur=0.7, noise=0.012) for i in range(3)]
-    return _encoded(_bytes(np.stack(planes, -1)), "JPEG", int(rng.integers(70, 96)))
+    return encoded(grey_bytes(np.stack(planes, -1)), "JPEG", int(rng.integers(70, 96)))
 
 
 def _canvas(*, light: bool, pen: tuple[float, float] = (0.03, 0.16), gap: float = 0.0) -> Renderer:
@@ -283,7 +180,7 @@ def _canvas(*, light: bool, pen: tuple[float, float] = (0.03, 0.16), gap: float 
         ink = ink_on_sheet(digit, rng, sheet)
         if rng.random() < 0.4:
             ink = np.round(ink)
-        return _encoded(_bytes(ink if light else 1 - ink), "PNG")
+        return encoded(grey_bytes(ink if light else 1 - ink), "PNG")
 
     return draw
 
@@ -294,8 +191,8 @@ def _transparent(digit: GreyImage, rng: np.random.Generator) -> bytes:
     ink = ink_on_sheet(digit, rng, Sheet((side, side), rng.uniform(0.4, 0.85), rng.uniform(0.03, 0.12), drift=0.08))
     rgba = np.zeros((side, side, 4), np.uint8)
     rgba[..., :3] = rng.integers(0, 256, 3)
-    rgba[..., 3] = _bytes(ink)
-    return _encoded(rgba, "PNG")
+    rgba[..., 3] = grey_bytes(ink)
+    return encoded(rgba, "PNG")
 
 
 def _scan(digit: GreyImage, rng: np.random.Generator) -> bytes:
@@ -306,46 +203,8 @@ def _scan(digit: GreyImage, rng: np.random.Generator) -> bytes:
     scene = _dusty(rng.uniform(0.9, 1.0) * (1 - rng.uniform(0.6, 0.95) * ink), rng, int(rng.integers(0, 12)))
     scene = _camera(scene, rng, blur=rng.uniform(0, 0.8), noise=rng.uniform(0, 0.01))
     if rng.random() < 0.4:
-        return _encoded(_bytes(np.where(scene > 0.55, 1, 0).astype(np.float32)), "PNG")
-    return _encoded(_bytes(scene), "JPEG", int(rng.integers(60, 96)))
-
-
-def _form(digit: GreyImage, rng: np.random.Generator) -> bytes:
-    """A box cut from a filled-in form, as NIST's: 128 x 128, black and white, anywhere in the frame."""
-    ink = ink_on_sheet(digit, rng, Sheet((128, 128), rng.uniform(0.35, 0.75), rng.uniform(0.04, 0.14), tilt=12))
-    return _encoded(_bytes(1 - np.round(ink)), "PNG")
-
-
-def _postal(side: int) -> Renderer:
-    """A tight grey box, as the postal service's: the digit fills it from edge to edge; either polarity."""
-
-    def draw(digit: GreyImage, rng: np.random.Generator) -> bytes:
-        pen = rng.uniform(0.07, 0.2) if rng.random() < 0.5 else None
-        ink = ink_on_sheet(digit, rng, Sheet((192, 192), 0.94, pen, drift=0.0, tilt=3))
-        plane = np.asarray(Image.fromarray(ink).resize((side, side), Image.Resampling.BOX))
-        return _encoded(_bytes(plane if rng.random() < 0.7 else 1 - plane), "PNG")
-
-    return draw
-
-
-def _framed(side: int, *, inverted: bool = False, moved: int = 0) -> Renderer:
-    """MNIST's own pixels, inverted, moved or scaled with their frame."""
-
-    def draw(digit: GreyImage, rng: np.random.Generator) -> bytes:
-        pixels = np.roll(digit, tuple(rng.integers(-moved, moved + 1, 2)), (0, 1)) if moved else digit
-        pixels = 255 - pixels if inverted else pixels
-        filter_ = Image.Resampling.BICUBIC if rng.random() < 0.7 else Image.Resampling.NEAREST
-        return _encoded(np.asarray(Image.fromarray(pixels).resize((side, side), filter_)), "PNG")
-
-    return draw
-
-
-def _squeezed(digit: GreyImage, rng: np.random.Generator) -> bytes:
-    """Somebody's own "resize to 28 x 28" of a drawing: thin grey strokes, not centred."""
-    sheet = Sheet((336, 336), rng.uniform(0.4, 0.85), rng.uniform(0.03, 0.14), drift=0.08)
-    ink = ink_on_sheet(digit, rng, sheet)
-    small = np.asarray(Image.fromarray(ink).resize((28, 28), Image.Resampling.BOX))
-    return _encoded(_bytes(small if rng.random() < 0.5 else 1 - small), "PNG")
+        return encoded(grey_bytes(np.where(scene > 0.55, 1, 0).astype(np.float32)), "PNG")
+    return encoded(grey_bytes(scene), "JPEG", int(rng.integers(60, 96)))
 
 
 def _chalk(digit: GreyImage, rng: np.random.Generator) -> bytes:
@@ -354,12 +213,12 @@ def _chalk(digit: GreyImage, rng: np.random.Generator) -> bytes:
     brightness = photo.scene(digit, rng)
     smears = 0.03 * np.abs(_texture((brightness.shape[0], brightness.shape[1]), rng, 40))
     brightness = _camera((1 - brightness + smears).astype(np.float32), rng, blur=0.6, noise=0.012)
-    return _encoded(_bytes(brightness), "JPEG", int(rng.integers(70, 96)))
+    return encoded(grey_bytes(brightness), "JPEG", int(rng.integers(70, 96)))
 
 
 def _sixteen_bit(digit: GreyImage, rng: np.random.Generator) -> bytes:
     ink = ink_on_sheet(digit, rng, Sheet((240, 240), 0.6, rng.uniform(0.04, 0.1)))
-    return _encoded(((0.95 - 0.8 * ink) * 65535).astype(np.uint16), "PNG")
+    return encoded(((0.95 - 0.8 * ink) * 65535).astype(np.uint16), "PNG")
 
 
 def _touching(digit: GreyImage, rng: np.random.Generator) -> bytes:
@@ -369,7 +228,7 @@ def _touching(digit: GreyImage, rng: np.random.Generator) -> bytes:
         digit, rng, Sheet((side, side), rng.uniform(0.94, 1.04), rng.uniform(0.05, 0.14), drift=0.02, tilt=3)
     )
     plane = ink if rng.random() < 0.5 else 0.9 - 0.75 * ink
-    return _encoded(_bytes(_camera(plane, rng, blur=0.4, noise=0.006)), "PNG")
+    return encoded(grey_bytes(_camera(plane, rng, blur=0.4, noise=0.006)), "PNG")
 
 
 _PEN = Photo()
@@ -394,15 +253,7 @@ CONDITIONS: dict[str, Renderer] = {
     "brush": _canvas(light=True, pen=(0.18, 0.28)),
     "transparent": _transparent,
     "scan": _scan,
-    "form_box": _form,
-    "postal_16": _postal(16),
-    "postal_32": _postal(32),
-    "squeezed_28": _squeezed,
-    "inverted_28": _framed(28, inverted=True),
-    "moved_28": _framed(28, moved=4),
-    "framed_20": _framed(20),
-    "framed_56": _framed(56, moved=3),
-    "framed_280_inverted": _framed(280, inverted=True),
     "sixteen_bit": _sixteen_bit,
     "touches_border": _touching,
+    **bitmaps.CONDITIONS,
 }

@@ -68,6 +68,10 @@ class Recipe:
     one-hot label; the network itself always ends in logits. `early_stop_patience`: epochs without a better
     training accuracy before the fit ends. `keep`: which epoch's weights are published, those with the least validation
     loss or the last ones. `validation` and `calibration` are shares of the training images.
+    `average`: how much of the weights' moving average a step keeps; the average is what is measured and published.
+    `precision`: what the layers compute in during the fit; weights are float32 always.
+    `pictures` and `outliers`: how many rendered pictures (training.pictures) and pictures without a digit
+    (training.outliers) an epoch shows, as shares of its training digits.
     """
 
     name: str
@@ -83,6 +87,10 @@ class Recipe:
     augmentation: Augmentation | UniformAffine | None = None
     early_stop_patience: int | None = None
     keep: Literal["best", "last"] = "best"
+    average: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    pictures: float = 0.0
+    outliers: float = 0.0
     validation: float = 1 / 24
     calibration: float = 1 / 12
 
@@ -101,7 +109,7 @@ HANDWRITING = Augmentation(
     contrast=0.3,
     noise=0.1,
     serifs=0.15,
-    mild=0.35,
+    mild=0.5,
 )
 # A network without convolutions has to learn each place and size by itself, so it is moved about less.
 GENTLE_HANDWRITING = replace(
@@ -114,6 +122,16 @@ def source_recipe(**settings: Any) -> Recipe:
     return Recipe(**settings, keep="last", validation=1 / 120, calibration=1 / 120)
 
 
+# What the networks that are served have in common.
+SERVED: dict[str, Any] = {
+    "average": 0.999,
+    "precision": "bfloat16",
+    "pictures": 2 / 9,
+    "outliers": 1 / 3,
+    "validation": 1 / 30,
+    "calibration": 1 / 15,
+}
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -123,8 +141,8 @@ RECIPES = {
             optimiser=Optimiser("adamw", 0.002, weight_decay=0.001, schedule="cosine", warmup_epochs=2),
             batch_size=128,
             epochs=48,
-            label_smoothing=0.02,
             augmentation=GENTLE_HANDWRITING,
+            **SERVED,
             target_accuracy=0.985,
         ),
         Recipe(
@@ -138,12 +156,13 @@ RECIPES = {
                     Convolution(64),
                     Convolution(96),
                 ),
+                units=(128,),
             ),
             optimiser=Optimiser("adamw", 0.002, weight_decay=0.001, schedule="cosine", warmup_epochs=2),
             batch_size=128,
             epochs=40,
-            label_smoothing=0.02,
             augmentation=HANDWRITING,
+            **SERVED,
             target_accuracy=0.995,
         ),
         # Document 000; it trains on the strip picture (--data).

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from training import recipes
+from training import material, pictures, recipes
 from training.backend import start_keras
 from training.checkpoint import Checkpoints, State, fingerprint
 from training.data import Dataset, Split, load, split
@@ -29,6 +29,8 @@ from training.interruption import deferred, handled
 from training.recipes import Recipe
 
 DEFAULT_SEED = 0
+SPLIT_SEED = 0  # one split for every seed: fits can be compared, and share what was rendered
+CACHE = ".cache"  # beside the checkpoints
 # Of all MNIST's pixels and labels: a recipe's target accuracy holds for these digits.
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
 
@@ -59,15 +61,17 @@ def run(
     checkpoints = Checkpoints(runs / recipe)
     with _stoppable(checkpoints):
         dataset = load(data) if limit is None else load(data).limit(limit)
-        parts = split(dataset.training, chosen.validation, chosen.calibration, seed)
+        parts = split(dataset.training, chosen.validation, chosen.calibration, SPLIT_SEED)
         state = checkpoints.start(fingerprint(chosen, seed, dataset.digest), chosen.epochs, resume=resume)
         with deferred():
             start_keras()
         from training import evaluation, fitting
 
         _print_plan(chosen, dataset, parts, state)
-        network = fitting.fit(chosen, parts, seed, state, checkpoints)
-        figures = evaluation.measure(network, dataset, parts)
+        shown = material.gather(parts.training, chosen, runs / CACHE)
+        network = fitting.fit(chosen, shown, parts.validation, seed, state, checkpoints)
+        held_out = pictures.rendered(parts.calibration, runs / CACHE) if chosen.outliers else None
+        figures = evaluation.measure(network, dataset, parts, held_out)
         print(figures)
         _check_target(chosen, figures.metrics["test_accuracy"], binding=chosen == standard and _is_mnist(dataset))
         card = _card(chosen, seed, dataset, parts, state) | figures.card()
@@ -80,9 +84,9 @@ def _publish(network: Any, card: dict[str, Any], figures: Any, dataset: Dataset,
 
     with publishing.Staging(models, card["name"]) as staging:
         network.save(staging.folder / "model.keras")
-        export.export(staging.folder / "model.keras", figures.temperature, staging.folder / "model.onnx")
+        export.export(staging.folder / "model.keras", figures.scales, staging.folder / "model.onnx")
         session = evaluation.open_model(staging.folder / "model.onnx")
-        evaluation.check_export(session, dataset.test.images, figures.test_logits, figures.temperature)
+        evaluation.check_export(session, dataset.test.images, figures.test_outputs, figures.scales)
         card |= {"golden": evaluation.golden(session, dataset.test), "batching": evaluation.measure_batching(session)}
         return staging.publish(card)
 
@@ -98,7 +102,7 @@ def _card(recipe: Recipe, seed: int, dataset: Dataset, parts: Split, state: Stat
         "task": "digit-classification",
         "labels": [str(label) for label in range(10)],
         "input": {"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]},
-        "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, 10]} for name in ("logits", "probabilities")],
+        "outputs": _outputs(recipe),
         "recipe": asdict(recipe),
         "seed": seed,
         "data": {
@@ -116,6 +120,12 @@ def _card(recipe: Recipe, seed: int, dataset: Dataset, parts: Split, state: Stat
         "best_epoch": state.best_epoch,
         "history": state.history,
     }
+
+
+def _outputs(recipe: Recipe) -> list[dict[str, Any]]:
+    rows = [{"name": name, "datatype": "FP32", "shape": [-1, 10]} for name in ("logits", "probabilities")]
+    score = {"name": "out_of_distribution_score", "datatype": "FP32", "shape": [-1]}
+    return [*rows, score] if recipe.outliers else rows
 
 
 def _check_target(recipe: Recipe, accuracy: float, *, binding: bool) -> None:

@@ -44,18 +44,18 @@ def test_only_the_newest_epoch_is_kept_with_the_weights_of_the_best_one(tmp_path
     checkpoints, state = Checkpoints(tmp_path / "run"), State(EXPECTED)
     for number, loss in enumerate((0.5, 0.3, 0.4), start=1):
         best = epoch(state, loss)
-        checkpoints.save(File(f"epoch {number}"), File(f"best {number}") if best else None, state)
+        checkpoints.save(File(f"epoch {number}"), File(f"measured {number}"), state, is_best=best)
     assert [folder.name for folder in (tmp_path / "run").iterdir()] == ["epoch-00003"]
     newest = checkpoints.newest()
     assert (newest / "latest.keras").read_text() == "epoch 3"
-    assert (newest / "best.keras").read_text() == "best 2"
+    assert (newest / "best.keras").read_text() == "measured 2"
     assert checkpoints.start(EXPECTED, 5, resume=True) == state
 
 
 def test_a_new_run_clears_what_an_older_one_left(tmp_path):
     checkpoints, state = Checkpoints(tmp_path / "run"), State(EXPECTED)
     epoch(state, 0.5)
-    checkpoints.save(File(""), File(""), state)
+    checkpoints.save(File(""), File(""), state, is_best=True)
     assert checkpoints.start(EXPECTED, 5, resume=False) == State(EXPECTED)
     assert checkpoints.newest() is None
 
@@ -63,7 +63,7 @@ def test_a_new_run_clears_what_an_older_one_left(tmp_path):
 def test_half_a_checkpoint_is_not_seen(tmp_path):
     checkpoints, state = Checkpoints(tmp_path), State(EXPECTED)
     epoch(state, 0.5)
-    checkpoints.save(File(""), File(""), state)
+    checkpoints.save(File(""), File(""), state, is_best=True)
     (tmp_path / ".writing").mkdir()
     assert checkpoints.newest().name == "epoch-00001"
 
@@ -85,7 +85,7 @@ def test_without_a_checkpoint_there_is_nothing_to_resume(tmp_path):
 def test_another_runs_checkpoint_is_refused_by_what_differs(tmp_path, other, words):
     checkpoints, state = Checkpoints(tmp_path), State(EXPECTED)
     epoch(state, 0.5)
-    checkpoints.save(File(""), File(""), state)
+    checkpoints.save(File(""), File(""), state, is_best=True)
     with pytest.raises(ResumeError, match=words):
         checkpoints.start(other, 5, resume=True)
 
@@ -98,7 +98,7 @@ def test_fewer_epochs_than_are_done_are_refused(tmp_path):
     checkpoints, state = Checkpoints(tmp_path), State(EXPECTED)
     for _ in range(3):
         epoch(state, 0.5)
-    checkpoints.save(File(""), File(""), state)
+    checkpoints.save(File(""), File(""), state, is_best=True)
     with pytest.raises(ResumeError, match=r"has 3 epochs already\. Give --epochs 3 to publish it"):
         checkpoints.start(EXPECTED, 2, resume=True)
 

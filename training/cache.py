@@ -1,0 +1,34 @@
+"""Images that take minutes to make, kept on disk under a name that tells what they were made of and by which code."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from training.data import Digits, Pixels
+
+
+def cached(folder: Path, name: str, digits: Digits, sources: Iterable[Path], make: Callable[[], Pixels]) -> Pixels:
+    """What `make` returns for these digits; read from `folder` where the same code in `sources` has made it before."""
+    key = hashlib.sha256(np.ascontiguousarray(digits.images).tobytes() + digits.labels.tobytes())
+    for source in sources:
+        key.update(source.read_bytes())
+    file = folder / f"{name}-{key.hexdigest()[:16]}.npy"
+    if not file.is_file():
+        print(f"Making {file} (once)", file=sys.stderr, flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(file, make())
+    images: Pixels = np.load(file)
+    return images
+
+
+def _write(file: Path, images: Pixels) -> None:
+    """Whole or not at all: two runs may make the same at once."""
+    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".writing", delete=False) as staging:
+        np.save(staging, images)
+    Path(staging.name).replace(file)
