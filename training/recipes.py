@@ -137,7 +137,7 @@ RECIPES = {
     for recipe in (
         Recipe(
             name="dense",
-            network=Dense((512, 512), batch_norm=True),
+            network=Dense((512, 384), batch_norm=True),
             optimiser=Optimiser("adamw", 0.002, weight_decay=0.001, schedule="cosine", warmup_epochs=2),
             batch_size=128,
             epochs=48,
