@@ -97,19 +97,19 @@ class Recipe:
 
 # For photographed digits, whose pens, slants and proportions MNIST's writers did not use (docs/log.md, 2026-11-23).
 HANDWRITING = Augmentation(
-    rotation=16,
+    rotation=20,
     shear=15,
     zoom=0.22,
     aspect=0.22,
     shift=3,
     elastic=0.9,
-    thicker=1.0,
+    thicker=1.3,
     thinner=0.7,
     blur=0.25,
     contrast=0.3,
     noise=0.1,
     serifs=0.15,
-    mild=0.5,
+    mild=0.4,
 )
 # A network without convolutions has to learn each place and size by itself, so it is moved about less.
 GENTLE_HANDWRITING = replace(
