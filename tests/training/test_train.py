@@ -94,7 +94,7 @@ def test_the_card_tells_what_was_really_used(published, digits):
     counts = {name: card["data"][name] for name in ("train", "validation", "calibration", "test")}
     assert counts == {"train": 263, "validation": 12, "calibration": 25, "test": 100}
     assert card["data"]["source"] == str(digits)
-    assert card["calibration"]["images"] == 25
+    assert card["calibration"]["images"] == 25 + 12
     assert card["history"].keys() == {"accuracy", "loss", "val_accuracy", "val_loss"}
 
 
