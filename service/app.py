@@ -148,7 +148,7 @@ def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[byte
     one, many = openapi.one_picture(), openapi.many_pictures(max_images)
     add("/predict", routes.predict, PredictAnswer, "The digit in one picture", one)
     add("/predict/batch", routes.predict_batch, BatchAnswer, "The digits in several pictures", many)
-    add("/confidence", routes.confidence, ConfidenceAnswer, "How sure, and why", one)
+    add("/confidence", routes.confidence, ConfidenceAnswer, "How sure, and why", one | openapi.CHARTS)
     add("/saliency", routes.saliency, SaliencyAnswer, "Where the network looked", one)
     return hot
 
