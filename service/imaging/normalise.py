@@ -23,6 +23,11 @@ from service.imaging.page import Box, find_page
 WINDOWS = (0.16, 0.45)  # of the shorter side: how closely light and shadow are followed
 AGREED = 0.1  # of the ground's brightness: nothing but shadow or thick strokes parts the two windows by more
 FAINTEST_RAW = 16  # grey levels between the darkest and the lightest pixel: less is nothing that a network could read
+GRAIN_SIDE = 128  # px: noise is told on a part this large
+GRAIN = 20  # grey levels of standard deviation: paper and cameras stay below
+LEAST_SHARED = (
+    0.11  # correlation of neighbours: noise has 0.1 at most, a digit under noise of deviation 100 0.12 (docs/log.md)
+)
 VIEW_SIDE = 320  # px: the digit is looked for on a picture this large; its strokes are then cut from the larger one
 
 
@@ -67,6 +72,8 @@ def in_convention(picture: Picture) -> Normalised | None:
 def found_in(picture: Picture) -> Normalised:
     """The digit that is looked for in any other picture. Takes milliseconds."""
     pixels = picture.pixels
+    if is_noise(pixels):
+        return Normalised(_middle(pixels), picture.steps, ("noise",))
     steps = list(picture.steps)
     view = _view(pixels)
     found = None
@@ -82,6 +89,26 @@ def found_in(picture: Picture) -> Normalised:
     steps += [*mark.steps, "cropped", "centred"]
     warnings = (*mark.warnings, *(["low_contrast"] if mark.level < 0.15 else []))
     return Normalised(fit(_strokes(pixels, ground, mark)), tuple(steps), warnings)
+
+
+def is_noise(pixels: GreyImage) -> bool:
+    """Whether neighbouring pixels have next to nothing in common, as in no picture of anything."""
+    height, width = pixels.shape
+    if min(height, width) < SIDE:
+        return False
+    top, left = max(0, height - GRAIN_SIDE) // 2, max(0, width - GRAIN_SIDE) // 2
+    part = pixels[top : top + GRAIN_SIDE, left : left + GRAIN_SIDE].astype(np.float32)
+    part -= part.mean()
+    spread = float(np.vdot(part, part))
+    if spread < GRAIN**2 * part.size:
+        return False
+    shared = float(np.vdot(part[:, 1:], part[:, :-1]) + np.vdot(part[1:], part[:-1])) / 2
+    return shared < LEAST_SHARED * spread
+
+
+def _middle(pixels: GreyImage) -> GreyImage:
+    top, left = (pixels.shape[0] - SIDE) // 2, (pixels.shape[1] - SIDE) // 2
+    return np.ascontiguousarray(pixels[top : top + SIDE, left : left + SIDE])
 
 
 def _cut(pixels: GreyImage, box: Box) -> GreyImage:

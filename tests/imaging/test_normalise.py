@@ -237,3 +237,23 @@ def test_a_photo_of_12_megapixels_takes_under_60_ms() -> None:
     soft = np.asarray(grain.filter(ImageFilter.BoxBlur(1)), np.int16) - 128
     noisy = Image.fromarray(np.clip(190 - 0.6 * ink + soft, 0, 255).astype(np.uint8)).convert("RGB")
     assert best_ms(encoded(noisy, "JPEG", quality=90), 5) < 60
+
+
+@pytest.mark.parametrize("side", [28, 100, 300])
+@pytest.mark.parametrize("kind", ["uniform", "gaussian", "salt and pepper"])
+def test_noise_goes_to_the_network_as_noise(kind: str, side: int) -> None:
+    rng = np.random.default_rng(side)
+    noise = {
+        "uniform": rng.integers(0, 256, (side, side)),
+        "gaussian": np.clip(rng.normal(127, 60, (side, side)), 0, 255),
+        "salt and pepper": 255 * (rng.random((side, side)) < 0.3),
+    }[kind].astype(np.uint8)
+    seen = result(noise)
+    assert seen.warnings == ("noise",)
+    assert seen.pixels.shape == (28, 28)
+    assert seen.pixels.std() > 40
+
+
+def test_a_digit_under_heavy_noise_is_looked_for() -> None:
+    noisy = np.clip(seven() + np.random.default_rng(0).normal(0, 80, seven().shape), 0, 255)
+    assert "noise" not in result(noisy).warnings

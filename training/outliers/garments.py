@@ -12,7 +12,7 @@ from training.outliers.placing import Images, as_predicted
 
 Corners = list[tuple[float, float]]  # x, y in 0..1
 SIDE = 84
-PLACED_SHARE = 0.5  # the others stay as large as they are drawn: 28 x 28 with hardly a border
+PLACED_SHARE = 0.6  # the others stay as large as they are drawn: 28 x 28 with hardly a border
 
 
 def draw(n: int, rng: np.random.Generator) -> Images:
