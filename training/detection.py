@@ -10,6 +10,7 @@ Prints Markdown: the share that each way refuses, and the area under ROC, both i
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from training.data import Split, load, split
 from training.errors import TrainingError
 from training.outliers import strangers
 from training.outliers.placing import as_predicted
+from training.train import SPLIT_SEED
 
 Images = npt.NDArray[np.uint8]  # (n, 28, 28)
 Array = npt.NDArray[np.floating]
@@ -81,25 +83,23 @@ def _unit(features: Array) -> Array:
     return features / np.maximum(lengths, 1e-6)
 
 
-def compare(network: Any, parts: Split, unseen: dict[str, Images], seed: int = 0) -> list[str]:
+def compare(network: Any, parts: Split, unseen: dict[str, Images], images: int = FAMILY_IMAGES) -> list[str]:
     """The table: one row a family, one column a way. Thresholds come from the calibration digits, rows from others."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     chosen = rng.permutation(len(parts.training))[:REFERENCES]
     detector = Detector(network, parts.training.images[chosen], parts.training.labels[chosen])
     digits = detector.ways(parts.calibration.images)
     thresholds = {way: np.quantile(values, ACCEPTED) for way, values in digits.items()}
     source = parts.validation
-    families = {
-        name: outliers.draw(FAMILY_IMAGES, source.images, source.labels, rng, [name])[0] for name in outliers.FAMILIES
-    }
+    families = {name: outliers.draw(images, source.images, source.labels, rng, [name])[0] for name in outliers.FAMILIES}
     rows = [
         "| family | " + " | ".join(thresholds) + " |",
         "| --- |" + " --- |" * len(thresholds),
         _row("held-out digits", detector.ways(source.images), thresholds),
     ]
-    for name, images in (families | unseen).items():
+    for name, pictures in (families | unseen).items():
         told = f"{name} (in no fit)" if name in (*outliers.HELD_OUT, *unseen) else name
-        rows.append(_row(told, detector.ways(images), thresholds, digits))
+        rows.append(_row(told, detector.ways(pictures), thresholds, digits))
     return rows
 
 
@@ -141,7 +141,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         rng = np.random.default_rng(1)
         unseen = dict(read_unseen(told, rng) for told in options.unseen)
-        parts = split(load(options.data).training, 1 / 24, 1 / 12, 0)
+        recipe = json.loads((options.model / "model.json").read_text(encoding="utf-8"))["recipe"]
+        parts = split(load(options.data).training, recipe["validation"], recipe["calibration"], SPLIT_SEED)
         start_keras()
         import keras
 

@@ -47,7 +47,8 @@ def _letters(path: Path) -> str:
     """What the font can write: its letters of other scripts, or, if it has none, those of `LATIN`."""
     from fontTools.ttLib import TTFont
 
-    characters = [chr(code) for code in sorted(TTFont(path, lazy=True).getBestCmap() or {})]
+    with TTFont(path, lazy=True) as font:
+        characters = [chr(code) for code in sorted(font.getBestCmap() or {})]
     letters = [one for one in characters if unicodedata.category(one) in {"Lo", "Lu", "Ll"}]
     foreign = [one for one in letters if not unicodedata.name(one, "LATIN").startswith("LATIN")]
     return "".join(foreign) if len(foreign) > 20 else "".join(one for one in letters if one in LATIN)
