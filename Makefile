@@ -11,10 +11,10 @@ RUNTIME ?= $(or $(patsubst .venv/%.lock,%,$(wildcard .venv/cpu.lock .venv/gpu.lo
     [ "$$(uname -sm)" = "Linux x86_64" ] && nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-web train recipes check bench image lock clean
+.PHONY: help serve test test-web test-clients train recipes check bench image lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 serve: .venv/project ## start the service; DIGITS_HOST, DIGITS_PORT, ... set it up; RUNTIME=cpu|gpu picks the runtime
 	@exec $(SERVE)/digits serve $(ARGS)
@@ -24,6 +24,9 @@ test: .venv-dev/project ## run every test; PYTEST_ARGS='-k name -x' picks some
 
 test-web: .venv-dev/project ## the page's tests, in Chromium: CHROMIUM=/path/to/it if it is not on the path
 	@exec $(DEV)/python -m pytest -o norecursedirs='.*' tests/web $(PYTEST_ARGS)
+
+test-clients: .venv-dev/project ## test with real clients of the Open Inference Protocol, each in an environment of its own
+	@exec $(DEV)/python tests/clients/run.py
 
 train: .venv-dev/project ## train, check and publish a model: RECIPE=cnn ARGS='--epochs 5'
 	@exec $(DEV)/digits train --recipe $(RECIPE) $(ARGS)
@@ -55,6 +58,9 @@ lock: .venv-dev/project ## write requirements/*.txt anew from pyproject.toml; AR
 	$(COMPILE) --extra cpu -c requirements/dev.txt -o requirements/cpu.txt pyproject.toml
 	$(COMPILE) --extra gpu -c requirements/dev.txt -o requirements/gpu.txt pyproject.toml
 	$(COMPILE) --extra cpu --extra test -c requirements/dev.txt -o requirements/service-test.txt pyproject.toml
+	printf 'tritonclient[http]\npytest\n' | $(COMPILE) -o requirements/clients/tritonclient.txt -
+	printf 'kserve\npytest\n' | $(COMPILE) -o requirements/clients/kserve.txt -
+	printf 'open-inference-openapi\npytest\n' | $(COMPILE) -o requirements/clients/open_inference.txt -
 	printf 'hatchling\neditables\n' | $(COMPILE) -c requirements/dev.txt -o requirements/build.txt -
 
 # An environment holds exactly its lock: it is emptied first, so that both runtimes never meet in one.

@@ -70,6 +70,7 @@ def serve(
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Pictures of one digit each.", metavar="FILE...")],
     model: Annotated[str | None, typer.Option(help="Which model reads them.")] = None,
+    chart: Annotated[bool, typer.Option("--chart", help="Show all ten probabilities as bars.")] = False,
 ) -> None:
     """Read the digit in each picture, in this process, without a server. Exit code 1 when any could not be read.
 
@@ -91,7 +92,10 @@ def predict(
             print(f"{file}: {error}", file=sys.stderr)
             continue
         *_, told = network.run((image.pixels[None],))
-        print(f"{file}: {_in_words(read_rows(told, [image])[0])}")
+        prediction = read_rows(told, [image])[0]
+        print(f"{file}: {_in_words(prediction)}")
+        if chart:
+            print(_bars(prediction.probabilities))
     if failed:
         raise SystemExit(1)
 
@@ -157,6 +161,8 @@ def evaluate(
         bool, typer.Option("--robustness", help="Change the images as the world does; 1,000 of them unless --limit.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    random: Annotated[int | None, typer.Option(min=1, help="Instead, read N random test images one by one.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same random images every time.")] = None,
 ) -> None:
     """Measure a published model on test digits. Needs the `training` extra.
 
@@ -164,6 +170,14 @@ def evaluate(
     """
     with _training_half():
         from training.report.evaluate import evaluate as run
+        from training.report.evaluate import random_images
+
+        if random is not None:
+            for line, probabilities in random_images(_model_repository(), name, version, data, random, seed):
+                print(line)
+                if random == 1:
+                    print(_bars(probabilities))
+            return
 
         for line in run(_model_repository(), name, version, data, limit, robustness=robustness, as_json=as_json):
             print(line, flush=True)
@@ -225,6 +239,11 @@ def _load_model(settings: Any, name: str | None) -> ModelVersion:
     )
     repository.load()
     return repository.find(name)
+
+
+def _bars(probabilities: list[float]) -> str:
+    """A line for each digit, as long as it is likely."""
+    return "\n".join(f"  {digit} {'#' * round(40 * p):40} {p:6.1%}" for digit, p in enumerate(probabilities))
 
 
 def _in_words(prediction: Prediction) -> str:

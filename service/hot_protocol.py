@@ -97,8 +97,12 @@ class HotProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # trailers of a chunked body are nothing that we read
-            super().on_header(name, value)
+        if not self._in_head:  # trailers of a chunked body are nothing that we read
+            return
+        name = name.lower()  # as uvicorn's own, without a second call for each header
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False

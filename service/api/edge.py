@@ -119,7 +119,7 @@ class Edge:
         return path in self._open_paths or (path.startswith(b"/v2/models/") and path.endswith(b"/ready"))
 
     def _log(self, request: Inbound, status: int, started: float, timings: str) -> None:
-        if status == HTTPStatus.OK and request.method != "POST" and self._is_probe(request.raw_path):
+        if request.method != "POST" and status == HTTPStatus.OK and self._is_probe(request.raw_path):
             return  # probes come every few seconds and the page's files by the dozen: only failures are news
         duration_ms = (time.perf_counter() - started) * 1e3
         path = request.raw_path.decode("latin-1")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 ANYTHING = "*/*"
 
 
-@lru_cache(maxsize=256)  # the same few headers come with every request
 def _weights(header: str) -> dict[str, float]:
     weights = {}
     for item in header.lower().split(","):
@@ -34,7 +32,8 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 
-def preferred_type(accept: str, offered: Sequence[str]) -> str | None:
+@lru_cache(maxsize=256)  # the same few headers come with every request
+def preferred_type(accept: str, offered: tuple[str, ...]) -> str | None:
     """The media type of `offered` that `accept` weighs most, the first of equal ones; None where it wants none."""
     weights = _weights(accept) or {ANYTHING: 1.0}
 

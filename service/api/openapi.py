@@ -32,6 +32,9 @@ PIXELS = {
 }
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff")
 
+_CHART = {"schema": {"type": "string", "format": "binary", "description": "The ten probabilities as bars."}}
+CHARTS = {"responses": {"200": {"content": {"image/svg+xml": _CHART, "image/png": _CHART}}}}
+
 
 def answers(answer: type[msgspec.Struct], *codes: str) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: `answer` at 200, a problem for each error code."""

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from service.api import bodies
 from service.api.bodies import Body, Budget, Submitted
+from service.api.charts import reply_in_form
 from service.api.reading import PREPROCESS, Reader
 from service.api.reply import Inbound, Reply
 from service.api.schemas import (
@@ -81,17 +82,18 @@ class DigitRoutes:
         timeout_s = self._settings.request_timeout_s
         found = await asyncio.gather(*(predict(one, [image], timeout_s) for one in models))
         answer = _confidence(models, [one.rows[0] for one in found], asked, image)
-        return Reply(encode(answer), timings=_timings(decode_s, max(found, key=lambda one: one.queue_s + one.infer_s)))
+        timings = _timings(decode_s, max(found, key=lambda one: one.queue_s + one.infer_s))
+        return await reply_in_form(request.headers.get(b"accept", b"").decode("latin-1"), answer, image.pixels, timings)
 
     async def saliency(self, request: Inbound) -> Reply:
         model, asked = self._understand(request)
         image, decode_s = await self._one_image(request, asked)
-        found = await occlusion(model, image, self._settings.request_timeout_s)
+        found = await occlusion(model, image.pixels, self._settings.request_timeout_s)
         answer = SaliencyAnswer(
             model.name,
             model.version,
-            found.prediction.probabilities.index(found.prediction.confidence),
-            found.prediction.confidence,
+            found.digit,
+            found.confidence,
             found.values.round(4).tolist(),
             found.images,
             asked.receipt_of(image),

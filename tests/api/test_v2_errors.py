@@ -65,9 +65,10 @@ def test_an_input_that_is_not_the_models(v2: TestClient, changes: dict[str, Any]
         assert expected in error_of(answer)
 
 
-@pytest.mark.parametrize("value", [1.5, 2**63, -(2**64), True, "1", None])
+@pytest.mark.parametrize("value", [1.5, 2**63, -(2**64), 1e300, True, "1", None])
 def test_whole_numbers_must_be_whole_and_in_range(v2: TestClient, value: Any) -> None:
     error_of(ask(v2, ROWS, COUNT | {"data": [1, value]}))
+    assert ask(v2, ROWS, COUNT | {"data": [1, 7.0]}).json()["outputs"][0]["data"] == [1, 1, 1, 7, 7, 7]
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "nan"])

@@ -1,5 +1,7 @@
 """The `digits` command, run as users run it."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +18,29 @@ def test_predict_reads_files_and_tells_the_bad_ones(tmp_path: Path, models: Path
     done = digits("predict", str(good), str(bad), str(tmp_path / "missing.png"), models=models)
     assert done.returncode == 1
     assert done.stdout.startswith(f"{good}: ")
-    assert done.stdout.rstrip().endswith("%)")
+    assert re.search(r": \d \(\d+\.\d%(, ambiguous)?\)$", done.stdout.rstrip())
     assert [line.split(": ")[0] for line in done.stderr.splitlines()] == [str(bad), str(tmp_path / "missing.png")]
     assert digits("predict", str(good), models=models).returncode == 0
+
+
+def test_predict_draws_a_bar_for_each_digit(tmp_path: Path, models: Path) -> None:
+    (tmp_path / "digit.png").write_bytes(png(strokes()))
+    lines = digits("predict", str(tmp_path / "digit.png"), "--chart", models=models).stdout.splitlines()[1:]
+    bars = [re.fullmatch(r"  (\d) (#*) +([\d.]+)%", line) for line in lines]
+    assert [bar[1] for bar in bars if bar] == list("0123456789")
+    assert all(abs(len(bar[2]) - 0.4 * float(bar[3])) <= 0.6 for bar in bars if bar)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+def test_what_needs_more_packages_says_so_in_one_line(command: str, models: Path) -> None:
+    program = f"import sys; sys.modules['sklearn'] = None; sys.argv = ['digits', '{command}', 'cnn']; "
+    environment = {**os.environ, "DIGITS_MODEL_REPOSITORY": str(models)}
+    done = subprocess.run(
+        [sys.executable, "-c", program + "from service.cli import main; main()"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "pip install 'digit-service[cpu,training]'" in done.stderr
 
 
 def test_models_lists_the_repository(models: Path) -> None:

@@ -6,7 +6,9 @@ from digit_files import draw
 
 from training.augmentation import (
     Augmentation,
+    UniformAffine,
     add_serifs,
+    affine_points,
     augment,
     blur,
     change_stroke_width,
@@ -139,3 +141,42 @@ def test_a_segment_is_as_wide_as_it_says():
     assert line[14].sum() / 255 == pytest.approx(3)
     assert line[14, 14] == 255
     assert line[0].max() == 0
+
+
+class Draws:
+    """A generator whose uniform numbers are given: each a share from -1 to 1 of the range asked for."""
+
+    def __init__(self, shares: np.ndarray) -> None:
+        self._shares = list(shares)
+
+    def uniform(self, low: float, high: float, n: int) -> np.ndarray:
+        return np.full(n, (low + high) / 2 + self._shares.pop(0) * (high - low) / 2)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' old augmentation calls SciPy by an old name
+@pytest.mark.parametrize("seed", range(5))
+def test_uniform_affine_changes_are_those_of_keras_image_data_generator(seed):
+    from tensorflow.keras.preprocessing.image import apply_affine_transform
+
+    image = draw(9).images[8].astype(np.float32)
+    shares = np.random.default_rng(seed).uniform(-1, 1, 6)
+    rotation, shear, down, right, zoom_y, zoom_x = shares
+    ours = sample(image[None], *affine_points(UniformAffine(8, 0.3, 0.08, 0.08), 1, Draws(shares)))
+    keras = apply_affine_transform(
+        image[..., None],
+        theta=8 * rotation, shear=0.3 * shear, tx=28 * 0.08 * right, ty=28 * 0.08 * down,
+        zx=1 + 0.08 * zoom_x, zy=1 + 0.08 * zoom_y,
+        row_axis=0, col_axis=1, channel_axis=2, fill_mode="nearest", order=1,
+    )  # fmt: skip
+    assert np.abs(ours[0] - keras[..., 0]).max() < 0.01
+    assert np.abs(ours[0] - image).max() > 50
+
+
+def test_uniform_affine_changes_are_as_strong_for_every_image():
+    digits = draw(200)
+    images = augment(digits.images, digits.labels, UniformAffine(8, 0.3, 0.08, 0.08), np.random.default_rng(0))
+    moved = np.array(
+        [np.subtract(centre_of_mass(a), centre_of_mass(b)) for a, b in zip(images, digits.images, strict=True)]
+    )
+    assert moved.std(axis=0) == pytest.approx([2.24 / 3**0.5] * 2, rel=0.2)
+    assert np.abs(moved).max() < 3.2

@@ -31,6 +31,12 @@ def test_the_best_epoch_is_the_first_with_the_least_validation_loss():
     assert (state.epoch, state.best_epoch, state.seconds) == (4, 3, 4.0)
 
 
+def test_where_the_last_weights_count_every_epoch_is_kept():
+    state = State(EXPECTED)
+    assert [state.add({"val_loss": loss}, 1.0, keep_last=True) for loss in (0.5, 0.6, 0.4, 0.7)] == [True] * 4
+    assert state.best_epoch == 4
+
+
 def test_a_fit_has_stalled_when_the_training_accuracy_has_not_risen_for_so_many_epochs():
     state = State(EXPECTED)
     stalled = []

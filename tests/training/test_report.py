@@ -13,6 +13,7 @@ from PIL import Image
 
 from training import train
 from training.report.evaluate import spread
+from training.report.report import report
 
 PICTURES = {"samples", "numbers", "confusion_test", "confusion_training", "right", "reliability_test"}
 PICTURES |= {"reliability_photos", "severity", "conditions", "scores", "noise"}
@@ -69,6 +70,17 @@ def test_evaluate_prints_json(data, models):
     assert sum(digit["images"] for digit in facts["classes"]) == 20
 
 
+def test_random_images_are_read_one_by_one_with_their_labels(data, models):
+    command = ("evaluate", "mlp-40", "--random", "7", "--seed", "1", "--data", str(data))
+    lines = digits(*command, models=models).stdout.splitlines()
+    found = [re.match(r"test image (\d+): label (\d), answer (\d) \([\d.]+%\)(  WRONG)?$", line) for line in lines[:-1]]
+    assert [int(line[2]) for line in found] == [int(line[1]) % 10 for line in found]  # labels run 0, 1, ... 9, 0, ...
+    assert all((line[2] == line[3]) == (line[4] is None) for line in found)
+    assert lines[-1] == f"{sum(line[2] == line[3] for line in found)} of 7 right"
+    one = digits("evaluate", "mlp-40", "--random", "1", "--data", str(data), models=models).stdout.splitlines()
+    assert len(one) == 11
+
+
 def test_robustness_is_a_table_or_json(data, models):
     options = ("evaluate", "mlp-40", "--robustness", "--limit", "3", "--data", str(data))
     lines = digits(*options, models=models).stdout.splitlines()
@@ -92,32 +104,29 @@ def test_a_mistake_is_one_clear_line(arguments, told, models):
 
 
 def test_a_report_is_one_page_that_holds_all_its_pictures(data, models, tmp_path):
-    done = digits("report", "mlp-40", "--limit", "12", "--data", str(data), "--output", str(tmp_path), models=models)
-    assert done.returncode == 0, done.stderr
+    page = report(models, "mlp-40", data=data, limit=5, output=tmp_path)
     folder = tmp_path / "mlp-40-1"
-    assert done.stdout.splitlines()[-1] == f"Wrote {folder / 'index.html'}"
-    page = (folder / "index.html").read_text(encoding="utf-8")
-    tags = Tags(page)
+    assert page == folder / "index.html"
+    text = page.read_text(encoding="utf-8")
+    tags = Tags(text)
     assert tags.open == []
     names = {path.stem for path in folder.glob("*.png")}
     assert names >= PICTURES | {"curves", "first_layer"}
-    assert page.count("data:image/png;base64,") == len(names) == tags.seen.count("img")
-    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert text.count("data:image/png;base64,") == len(names) == tags.seen.count("img")
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
     for path in folder.glob("*.png"):
         with Image.open(path) as picture:
             assert min(picture.size) > 100, path
     for word in ("early_stop_patience", "recipe.optimiser.learning_rate", "precision", "R2", "unseen scripts", "Dense"):
-        assert word in page
+        assert word in text
 
 
 def test_a_network_without_card_or_keras_file_gets_a_report_too(data, models, tmp_path):
-    done = digits("report", "stranger", "--limit", "10", "--data", str(data), "--output", str(tmp_path), models=models)
-    assert done.returncode == 0, done.stderr
-    page = (tmp_path / "stranger-3" / "index.html").read_text(encoding="utf-8")
-    assert "There is no model.keras" in page
-    assert "The network has no card" in page
-    assert "no score to say no by" in page
-    assert {path.stem for path in (tmp_path / "stranger-3").glob("*.png")} >= PICTURES
+    page = report(models, "stranger", data=data, limit=5, output=tmp_path)
+    text = page.read_text(encoding="utf-8")
+    for told in ("There is no model.keras", "The network has no card", "no score to say no by", "no thresholds"):
+        assert told in text
+    assert {path.stem for path in page.parent.glob("*.png")} >= PICTURES
 
 
 def test_a_limit_takes_digits_from_the_whole_set():

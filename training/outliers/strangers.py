@@ -20,7 +20,12 @@ Picture = npt.NDArray[np.uint8]  # (height, width)
 
 
 def draw(folder: Path, n: int, rng: np.random.Generator) -> Images:
-    """`n` images from the fonts or, if there are none, the photos in `folder` and below, as `/predict` sees them.
+    """`n` of the `pictures` of a folder as `/predict` hands them to the network."""
+    return as_predicted(pictures(folder, n, rng))
+
+
+def pictures(folder: Path, n: int, rng: np.random.Generator) -> list[Picture]:
+    """`n` pictures from the fonts or, if there are none, the photos in `folder` and below.
 
     Raises:
         TrainingError: it holds neither.
@@ -31,23 +36,24 @@ def draw(folder: Path, n: int, rng: np.random.Generator) -> Images:
     photos = [np.asarray(Image.open(path).convert("L")) for path in files if path.suffix.lower() in PHOTOS]
     if not alphabets and not photos:
         raise TrainingError(f"No font ({', '.join(sorted(FONTS))}) and no photo in {folder}.")
-    pictures: list[Picture] = []
-    while len(pictures) < n:
+    found: list[Picture] = []
+    while len(found) < n:
         if alphabets:
             path, letters = alphabets[rng.integers(len(alphabets))]
             picture = _written(path, letters[rng.integers(len(letters))], rng)
         else:
             picture = _crop(photos[rng.integers(len(photos))], rng)
         if picture is not None:
-            pictures.append(picture)
-    return as_predicted(pictures)
+            found.append(picture)
+    return found
 
 
 def _letters(path: Path) -> str:
     """What the font can write: its letters of other scripts, or, if it has none, those of `LATIN`."""
     from fontTools.ttLib import TTFont
 
-    characters = [chr(code) for code in sorted(TTFont(path, lazy=True).getBestCmap() or {})]
+    with TTFont(path, lazy=True) as font:
+        characters = [chr(code) for code in sorted(font.getBestCmap() or {})]
     letters = [one for one in characters if unicodedata.category(one) in {"Lo", "Lu", "Ll"}]
     foreign = [one for one in letters if not unicodedata.name(one, "LATIN").startswith("LATIN")]
     return "".join(foreign) if len(foreign) > 20 else "".join(one for one in letters if one in LATIN)

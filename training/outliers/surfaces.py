@@ -15,9 +15,9 @@ Surface = Callable[[int, np.random.Generator], Levels]
 PLACED_SHARE = 0.3
 
 
-def textures(n: int, rng: np.random.Generator) -> Images:
-    """Stripes, checks, clouds, gradients, dots, rings: any contrast and brightness."""
-    return _seen([_lit(_pick(rng, TEXTURES), rng) for _ in range(n)], rng)
+def textures(n: int, rng: np.random.Generator, placed: float = PLACED_SHARE) -> Images:
+    """Stripes, checks, clouds, gradients, dots, rings: any contrast and brightness; a share `placed` by the service."""
+    return _seen([_lit(_pick(rng, TEXTURES), rng) for _ in range(n)], rng, placed)
 
 
 def weaves(n: int, rng: np.random.Generator) -> Images:
@@ -39,10 +39,10 @@ def _pick(rng: np.random.Generator, kinds: tuple[Surface, ...]) -> Levels:
     return kinds[rng.integers(len(kinds))](int(rng.choice([28, 28, 56])), rng)
 
 
-def _seen(pictures: list[Levels], rng: np.random.Generator) -> Images:
+def _seen(pictures: list[Levels], rng: np.random.Generator, share: float = PLACED_SHARE) -> Images:
     """Pictures of levels 0..255 as the network sees them."""
     levels = [np.rint(np.clip(picture, 0, 255)).astype(np.uint8) for picture in pictures]
-    placed = rng.random(len(levels)) < PLACED_SHARE
+    placed = rng.random(len(levels)) < share
     raw = [level if level.shape == (28, 28) else level[14:42, 14:42] for level in levels]
     for index in np.flatnonzero(placed):
         raw[index] = as_predicted([levels[index]])[0]

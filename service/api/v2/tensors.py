@@ -17,6 +17,7 @@ from service.inference.runtime import Tensor
 from service.inference.tensors import DATATYPES
 
 LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
+EXACT = 2.0**53  # whole numbers beyond are not all in float64
 _ELEMENTS: dict[str, type] = {"b": bool, "u": int, "i": int, "f": float, "O": str}
 
 
@@ -88,15 +89,14 @@ def from_json(tensor: InferInput, raw: msgspec.Raw) -> Tensor:
     """
     dtype = DATATYPES[tensor.datatype]
     depth = _depth(raw, len(tensor.shape))
-    kind: Any = _ELEMENTS[dtype.kind]
-    for _ in range(depth):
-        kind = list[kind]
-    decoded = _decode(raw, kind, tensor.name)
+    decoded, dtype_in = _elements(raw, tensor, depth)
     try:
         with np.errstate(over="ignore"):
-            array = np.array(decoded, dtype)
+            array = np.array(decoded, dtype_in)
     except (ValueError, OverflowError) as error:
         raise InvalidValue(f"Input {tensor.name!r}: not a tensor of {tensor.datatype}: {error}") from None
+    if dtype_in != dtype:
+        array = _whole(array, dtype, tensor)
     if dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidValue(f"Input {tensor.name!r}: a number is out of the range of {tensor.datatype}.")
     if depth > 1 and list(array.shape) != tensor.shape:
@@ -108,6 +108,38 @@ def from_json(tensor: InferInput, raw: msgspec.Raw) -> Tensor:
             f"Input {tensor.name!r}: shape {tensor.shape} is {math.prod(tensor.shape)} elements; data has {array.size}."
         )
     return array.reshape(tensor.shape)
+
+
+def _elements(raw: msgspec.Raw, tensor: InferInput, depth: int) -> tuple[Any, np.dtype[Any]]:
+    """The decoded elements and the type that they have: numbers with a fraction of 0 may stand for whole ones."""
+    dtype = DATATYPES[tensor.datatype]
+    try:
+        return _decode(raw, _nested(_ELEMENTS[dtype.kind], depth), tensor.name), dtype
+    except InvalidValue:
+        if dtype.kind not in "uib":
+            raise
+        try:
+            return _decode(raw, _nested(float, depth), tensor.name), DATATYPES["FP64"]
+        except InvalidValue:
+            pass
+        raise
+
+
+def _nested(kind: Any, depth: int) -> Any:
+    for _ in range(depth):
+        kind = list[kind]
+    return kind
+
+
+def _whole(array: Tensor, dtype: np.dtype[Any], tensor: InferInput) -> Tensor:
+    """Floats as whole numbers of `dtype`, or as truth. Raises `InvalidValue` where that changes one."""
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(dtype)
+    if not np.array_equal(converted.astype(np.float64), array) or (np.abs(array) > EXACT).any():
+        raise InvalidValue(
+            f"Input {tensor.name!r}: some numbers are not whole, or out of the range of {tensor.datatype}."
+        )
+    return converted
 
 
 def files_in_json(tensor: InferInput, raw: msgspec.Raw) -> list[bytes]:
