@@ -88,7 +88,7 @@ class Average:
 
     def of(self, network: keras.Model) -> Weights:
         """The average, or the network's own weights where there is none."""
-        return network.get_weights() if self._weights is None else self._weights
+        return self._weights if self._momentum and self._weights is not None else network.get_weights()
 
 
 class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
