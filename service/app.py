@@ -24,6 +24,7 @@ from service.api.docs import docs_routes
 from service.api.edge import Edge
 from service.api.health import LIVE, READY, health_routes
 from service.api.keys import Keys
+from service.api.metrics import metrics_routes
 from service.api.models import model_routes
 from service.api.predict import DigitRoutes
 from service.api.problems import problem_reply, reply_to
@@ -34,12 +35,15 @@ from service.api.v2.infer import Inference
 from service.api.v2.messages import InferAnswer
 from service.api.v2.routes import ProtocolRoutes
 from service.api.web import Page
+from service.counters import Counters
 from service.errors import ServiceError
 from service.inference.board import Board
 from service.inference.reload import Reloader
 from service.inference.repository import Repository
 from service.inference.runtime import available_cpus, check_installation
 from service.logs import AccessLog
+from service.metrics import Metrics
+from service.sampling import Sampler
 from service.settings import Settings, read_settings
 
 # Runs expected to be shorter happen on the event loop; a hop to a thread costs about 0.1 ms (docs/log.md).
@@ -75,6 +79,8 @@ def create_app(settings: Settings | None = None) -> DigitService:
     settings = settings or read_settings()
     check_installation()
     threads = settings.threads or max(1, available_cpus() // worker_count(settings))
+    board = Board.of_the_workers()
+    metrics = Metrics(Counters(board.folder))
     repository = Repository(
         settings.model_repository,
         device=settings.device,
@@ -83,19 +89,21 @@ def create_app(settings: Settings | None = None) -> DigitService:
         required=settings.required_models,
         max_batch_size=settings.max_batch_size,
         versions_kept=settings.versions_kept,
+        metrics=metrics,
     )
     reloader = Reloader(
         repository,
-        Board.of_the_workers(),
+        board,
         poll_s=settings.repository_poll_s,
         retire_after_s=settings.request_timeout_s,
     )
+    sampler = Sampler(metrics, repository)
     workers = ThreadPoolExecutor(max(2, threads), thread_name_prefix="digits")
     app = DigitService(
         title="digit-service",
         version=__version__,
         description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457).",
-        lifespan=_lifespan(reloader, workers, settings),
+        lifespan=_lifespan(reloader, sampler, workers, settings),
         docs_url=None,  # ours needs no address outside
         redoc_url=None,
         redirect_slashes=False,
@@ -108,9 +116,10 @@ def create_app(settings: Settings | None = None) -> DigitService:
     hot = _hot_routes(app, DigitRoutes(repository, settings, reader, budget), settings.max_batch_images)
     _add_inference(app, hot, Inference(repository, settings, reader, budget))
     keys = Keys(_secret(settings.api_key), _secret(settings.admin_key))
-    app.include_router(ProtocolRoutes(reloader, keys, draining=lambda: app.draining).router())
+    app.include_router(ProtocolRoutes(reloader, keys, sampler, draining=lambda: app.draining).router())
     app.include_router(model_routes(repository, settings.default_model))
     app.include_router(health_routes(repository, lambda: app.draining))
+    app.include_router(metrics_routes(sampler))
     app.include_router(docs_routes(app.title))
     page = Page()
     app.include_router(page.routes())
@@ -124,6 +133,7 @@ def create_app(settings: Settings | None = None) -> DigitService:
             enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every
         ),
         max_requests=settings.max_queue_size,
+        metrics=metrics,
     )
     return app
 
@@ -161,9 +171,10 @@ def _add_inference(app: DigitService, hot: dict[bytes, Handler], inference: Infe
             return await inference.infer(inbound, name, version)
 
         app.repository.find(name, version)  # raises where there is none
-        inbound = Inbound.from_scope(request.scope, request.receive)
+        inbound: Inbound = request.scope["inbound"]
         if inbound.raw_path == request.scope["path"].encode():  # not one of its endless percent-encoded spellings
             hot.setdefault(inbound.raw_path, handler)
+            app.edge.routes[inbound.raw_path] = request.scope["route"].path
         return _response(await handler(inbound))
 
     for path in ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):
@@ -184,7 +195,7 @@ def _secret(key: SecretStr | None) -> str | None:
 
 def _framework_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return _response(await handler(Inbound.from_scope(request.scope, request.receive)))
+        return _response(await handler(request.scope["inbound"]))
 
     return endpoint
 
@@ -198,7 +209,7 @@ def _response(reply: Reply) -> Response:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return _response(reply_to(error, request.scope["request_id"], request.url.path.encode()))
+    return _problem(request, reply_to(error, request.scope["request_id"], request.url.path.encode()))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -209,7 +220,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     }.get(error.status_code, ("malformed_request", error.detail))
     headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
     path = request.url.path.encode()
-    return _response(problem_reply(code, detail, request.scope["request_id"], headers, error.status_code, path))
+    return _problem(request, problem_reply(code, detail, request.scope["request_id"], headers, error.status_code, path))
+
+
+def _problem(request: Request, reply: Reply) -> Response:
+    request.scope["problem_code"] = reply.code
+    return _response(reply)
 
 
 def _one_line_failures(send: Send) -> Send:
@@ -228,12 +244,13 @@ def worker_count(settings: Settings) -> int:
     return settings.workers or available_cpus()
 
 
-def _lifespan(reloader: Reloader, workers: ThreadPoolExecutor, settings: Settings) -> Any:
+def _lifespan(reloader: Reloader, sampler: Sampler, workers: ThreadPoolExecutor, settings: Settings) -> Any:
     @asynccontextmanager
     async def lifespan(app: DigitService) -> AsyncIterator[None]:
         await asyncio.get_running_loop().run_in_executor(workers, reloader.load)
         app.repository.start(max_queue_size=settings.max_queue_size, inline_below_s=INLINE_RUN_S)
         reloader.start()
+        sampler.start()
         _reload_on_hangup(reloader)
         # What start-up left lives for ever: the collector need not walk its 30 ms again and again (docs/log.md).
         gc.collect()
@@ -243,6 +260,7 @@ def _lifespan(reloader: Reloader, workers: ThreadPoolExecutor, settings: Setting
             _drain_before_stopping(app, settings.drain_delay_s)
         yield
         await reloader.close()
+        await sampler.close()
         await app.repository.close()
         app.edge.access_log.flush()
         workers.shutdown()

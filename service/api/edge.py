@@ -16,8 +16,10 @@ from service.api.problems import reply_to
 from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
 from service.errors import Overloaded
 from service.logs import AccessLog
+from service.metrics import Metrics
 
 PACE_ANSWERS = 256  # between two looks at the clock
+NO_ROUTE = "none"
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for the log: nobody is there to read one
 
 
@@ -33,9 +35,12 @@ class Edge:
         open_paths: frozenset[bytes],
         access_log: AccessLog,
         max_requests: int,
+        metrics: Metrics,
     ) -> None:
         self._app = app
         self.hot = hot
+        self.routes = {path: path.decode() for path in hot}  # what the metrics call them
+        self._metrics = metrics
         self._keys = keys
         self._open_paths = open_paths
         self.access_log = access_log
@@ -48,7 +53,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request = Inbound.from_scope(scope, receive)
-        scope["request_id"] = request.id
+        scope["request_id"], scope["inbound"] = request.id, request
         handler = self.hot.get(request.raw_path) if request.method == "POST" else None
         if handler is None:
             await self._ask_framework(request, scope, send)
@@ -76,7 +81,7 @@ class Edge:
             retry_after_s=self._in_flight * self._pace.seconds_per_answer,
         )
         reply = reply_to(error, request.id, request.raw_path)
-        self._log(request, reply.status, time.perf_counter(), "")
+        self._end(request, reply.status, time.perf_counter(), code=reply.code)
         return reply
 
     def leave(self) -> None:
@@ -91,11 +96,11 @@ class Edge:
             self._authorise(request)
             reply = await handler(request)
         except Disconnected:
-            self._log(request, CLIENT_CLOSED_REQUEST, started, "")
+            self._end(request, CLIENT_CLOSED_REQUEST, started)
             return None
         except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
             reply = reply_to(error, request.id, request.raw_path)
-        self._log(request, reply.status, started, reply.timings)
+        self._end(request, reply.status, started, reply.timings, reply.code)
         return reply
 
     async def _ask_framework(self, request: Inbound, scope: Scope, send: Send) -> None:
@@ -108,8 +113,11 @@ class Edge:
             # Starlette raises a bug again after it let our handler answer it.
             if not outgoing.status:
                 reply = reply_to(error, request.id, request.raw_path)
+                scope["problem_code"] = reply.code
                 await _send(outgoing, reply, request.id)
-        self._log(request, outgoing.status or CLIENT_CLOSED_REQUEST, started, "")
+        route = getattr(scope.get("route"), "path", NO_ROUTE)
+        status = outgoing.status or CLIENT_CLOSED_REQUEST
+        self._end(request, status, started, code=scope.get("problem_code", ""), route=route)
 
     def _authorise(self, request: Inbound) -> None:
         if self._keys.wanted and not self._is_probe(request.raw_path):
@@ -118,12 +126,23 @@ class Edge:
     def _is_probe(self, path: bytes) -> bool:
         return path in self._open_paths or (path.startswith(b"/v2/models/") and path.endswith(b"/ready"))
 
-    def _log(self, request: Inbound, status: int, started: float, timings: str) -> None:
+    def _end(
+        self, request: Inbound, status: int, started: float, timings: str = "", code: str = "", route: str = ""
+    ) -> None:
+        """Every request ends here, once: counted and, but for probes that were answered well, logged."""
+        seconds = time.perf_counter() - started
+        route = route or self.routes.get(request.raw_path, NO_ROUTE)
+        model = request.model
+        name, version = (model.name, model.version) if model is not None else ("", "")
+        self._metrics.request(route, name, version, status, seconds)
+        if request.decode_s is not None:
+            self._metrics.decoded(route, request.decode_s)
+        if code:
+            self._metrics.refused(code)
         if request.method != "POST" and status == HTTPStatus.OK and self._is_probe(request.raw_path):
             return  # probes come every few seconds and the page's files by the dozen: only failures are news
-        duration_ms = (time.perf_counter() - started) * 1e3
         path = request.raw_path.decode("latin-1")
-        self.access_log.write(request.method, path, status, duration_ms, request.id, timings)
+        self.access_log.write(request.method, path, status, seconds * 1e3, request.id, timings)
 
 
 class Pace:

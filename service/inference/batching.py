@@ -19,6 +19,7 @@ import structlog
 
 from service.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
 from service.inference.runtime import Tensor
+from service.metrics import VersionMetrics
 
 Rows = tuple[Tensor, ...]  # one array for each input or output of the network, all with the same number of rows
 Run = Callable[[Rows], Sequence[Tensor]]
@@ -77,8 +78,10 @@ class MicroBatcher:
         max_queue_size: int,
         seconds_per_image: float = math.inf,
         inline_below_s: float = 0.0,
+        metrics: VersionMetrics | None = None,
     ) -> None:
         self._run = run
+        self._metrics = metrics
         self._executor = executor
         self.max_batch_size = max_batch_size
         self.max_queue_size = max_queue_size
@@ -109,17 +112,16 @@ class MicroBatcher:
         waiters = self._enqueue(inputs, timeout_s)
         try:
             if len(waiters) == 1:
-                return await waiters[0].future
-            answers = [await waiter.future for waiter in waiters]
+                answer = await waiters[0].future
+            else:
+                answer = _together([await waiter.future for waiter in waiters])
         except BaseException:
             for waiter in waiters:
                 self._forget(waiter)
             raise
-        return Answer(
-            tuple(np.concatenate(parts) for parts in zip(*(answer.outputs for answer in answers), strict=True)),
-            max(answer.queue_s for answer in answers),
-            sum(answer.infer_s for answer in answers),
-        )
+        if self._metrics is not None:
+            self._metrics.answered(answer.queue_s, answer.infer_s)
+        return answer
 
     def statistics(self) -> Statistics:
         running = sum(waiter.count for waiter in self._running)
@@ -243,6 +245,8 @@ class MicroBatcher:
             return
         self._runs += 1
         self._images += total
+        if self._metrics is not None:
+            self._metrics.ran(total)
         measured = infer_s / total
         known = self._seconds_per_image
         self._seconds_per_image = known + RATE_SMOOTHING * (measured - known) if math.isfinite(known) else measured
@@ -301,6 +305,15 @@ class MicroBatcher:
                 waiter.future.set_exception(_too_late(now - waiter.queued_at))
         if self._queue:
             self._watch_deadline()
+
+
+def _together(answers: Sequence[Answer]) -> Answer:
+    """The answers to the parts of one call as one."""
+    return Answer(
+        tuple(np.concatenate(parts) for parts in zip(*(answer.outputs for answer in answers), strict=True)),
+        max(answer.queue_s for answer in answers),
+        sum(answer.infer_s for answer in answers),
+    )
 
 
 def _too_late(waited_s: float) -> DeadlineExceeded:

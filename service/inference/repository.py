@@ -16,6 +16,7 @@ from service.errors import ModelNotFound, NotReady, StartupError
 from service.inference.loading import ModelFailed, load, stamp
 from service.inference.runtime import Device
 from service.inference.version import ModelVersion
+from service.metrics import Metrics
 
 Models = dict[str, list[ModelVersion]]  # versions newest first
 log = structlog.stdlib.get_logger(__name__)
@@ -37,6 +38,7 @@ class Repository:
         required: tuple[str, ...] = (),
         max_batch_size: int = 0,
         versions_kept: int = 0,
+        metrics: Metrics | None = None,
     ) -> None:
         self.root = root
         self._device = device
@@ -45,6 +47,7 @@ class Repository:
         self._required = required
         self._max_batch_size = max_batch_size
         self._versions_kept = versions_kept
+        self._metrics = metrics or Metrics()
         self._models: Models = {}
         self._limits: tuple[int, float] | None = None  # of the micro-batchers, once they are started
         self._draining: set[asyncio.Task[None]] = set()
@@ -171,13 +174,24 @@ class Repository:
             if version.answers:
                 self._start(version, *self._limits)
 
-    @staticmethod
-    def _start(version: ModelVersion, max_queue_size: int, inline_below_s: float) -> None:
-        version.start(max_queue_size=max_queue_size, inline_below_s=inline_below_s)
+    def _start(self, version: ModelVersion, max_queue_size: int, inline_below_s: float) -> None:
+        version.start(max_queue_size=max_queue_size, inline_below_s=inline_below_s, metrics=self._metrics)
         assert version.session is not None
         log.info(
             "model", name=version.name, version=version.version, state=version.state, provider=version.session.provider
         )
+
+    def measure(self) -> None:
+        """Tell the metrics what is loaded, what waits, and where it runs."""
+        states: set[tuple[str, str, str]] = set()
+        providers: set[tuple[str, str, str]] = set()
+        for version in self.versions():
+            states.add((version.name, version.version, version.state))
+            if version.session is not None:
+                providers.add((version.name, version.version, version.session.provider))
+            if version.batcher is not None and version.metrics is not None:
+                version.metrics.queued_images.set(version.batcher.statistics().queued_images)
+        self._metrics.states(states, providers)
 
     async def close(self) -> None:
         """Wait until every caller that is in has its answer."""

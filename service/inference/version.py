@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from service.inference.batching import Answer, MicroBatcher, Rows
 from service.inference.card import DIGITS, Card
 from service.inference.runtime import Session, Tensor
 from service.inference.tensors import UNSUPPORTED, TensorSpec, specs
+from service.metrics import Metrics, VersionMetrics
 
 State = Literal["LOADING", "READY", "FAILED", "UNAVAILABLE"]
 SCORE = "out_of_distribution_score"  # the output of a network that can tell what is no digit, (n,) in 0..1
@@ -45,6 +47,8 @@ class ModelVersion:
     has_batch_axis: bool = False
     shares_runs: bool = False  # the rows of several callers may go through the network together
     batcher: MicroBatcher | None = None
+    metrics: VersionMetrics | None = None
+    predicted: Callable[[int | None, float], None] | None = None  # counts what it said of an image
     seconds_per_image: float = 0.0
     max_batch_size: int = 0
     padded_to: int = 0
@@ -117,8 +121,10 @@ class ModelVersion:
             outputs.append(told.round(7, out=told))
         return outputs
 
-    def start(self, *, max_queue_size: int, inline_below_s: float) -> None:
+    def start(self, *, max_queue_size: int, inline_below_s: float, metrics: Metrics) -> None:
         """Give it its micro-batcher. Call on the event loop that will submit."""
+        self.metrics = metrics.of_version(self.name, self.version)
+        self.predicted = metrics.of_digits(self.name).predicted if self.reads_digits else None
         sizes_vary = any(-1 in spec.shape[1:] for spec in self.inputs)
         self.batcher = MicroBatcher(
             self.run if self.shares_runs else self._run_alone,
@@ -128,6 +134,7 @@ class ModelVersion:
             max_queue_size=max_queue_size,
             seconds_per_image=self.seconds_per_image,
             inline_below_s=0.0 if sizes_vary else inline_below_s,
+            metrics=self.metrics,
         )
 
     def _run_alone(self, boxes: Rows) -> list[Tensor]:

@@ -156,6 +156,22 @@ def test_the_repository(client: triton.InferenceServerClient) -> None:
         client.unload_model("lookup")
 
 
+def test_statistics(client: triton.InferenceServerClient) -> None:
+    def told() -> dict[str, Any]:
+        (entry,) = client.get_inference_statistics("dense", "1")["model_stats"]
+        return entry
+
+    before = told()
+    for _ in range(10):
+        client.infer("dense", [image_input(binary=True)])
+    after = told()
+    assert after["inference_count"] - before["inference_count"] == 50
+    assert after["inference_stats"]["success"]["count"] - before["inference_stats"]["success"]["count"] == 10
+    assert after["inference_stats"]["compute_infer"]["ns"] > before["inference_stats"]["compute_infer"]["ns"]
+    assert after["last_inference"] > before["last_inference"]
+    assert {entry["name"] for entry in client.get_inference_statistics()["model_stats"]} >= {"cnn", "dense"}
+
+
 def test_the_asyncio_client() -> None:
     async def main() -> None:
         async with triton_aio.InferenceServerClient(ADDRESS) as client:

@@ -41,7 +41,7 @@ class Inference:
         Raises:
             ServiceError: see `request.understand`, `bodies.receive` and `ModelVersion.infer`.
         """
-        model = self._repository.find(name, version)
+        request.model = model = self._repository.find(name, version)
         body = await bodies.receive(
             request,
             wanted="",
@@ -57,8 +57,9 @@ class Inference:
             held += inflated
             call = await self._understand(request, content, model)
             images = call.inputs if call.files is None else (await self._pictures(call.files),)
-            decode_s = time.perf_counter() - started
+            request.decode_s = decode_s = time.perf_counter() - started
             found = await _ask(model, images, call.timeout_s)
+            _count(model, found)
             timings = (
                 f"decode;dur={decode_s * 1e3:.3f}, queue;dur={found.queue_s * 1e3:.3f}, "
                 f"infer;dur={found.infer_s * 1e3:.3f}"
@@ -91,6 +92,13 @@ class Inference:
                 raise InvalidImage(f"Picture {index}: {image.detail}")
             images.append(image.pixels)
         return np.stack(images)
+
+
+def _count(model: ModelVersion, found: Answer) -> None:
+    if model.predicted is not None:
+        probabilities = found.outputs[model.output("probabilities")]
+        for digit, confidence in zip(probabilities.argmax(1).tolist(), probabilities.max(1).tolist(), strict=True):
+            model.predicted(digit, confidence)
 
 
 async def _ask(model: ModelVersion, inputs: Rows, timeout_s: float) -> Answer:
