@@ -4,7 +4,8 @@
     python -m training.detection models/cnn/2 --unseen hands=fonts/hands --unseen photos=photos/
 
 `--unseen NAME=PATH` is an .npz with `images` (n, 28, 28), or a folder of fonts or photos (training.outliers.strangers).
-Prints Markdown: the share that each way refuses, and the area under ROC, both in per cent.
+Prints Markdown: the share that each way refuses, and the area under ROC, both in per cent; then what an answer of two
+digits would cost and catch, by the least probability of the second one.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import numpy.typing as npt
 
 from training import outliers
 from training.backend import start_keras
+from training.calibration import fit_temperature, log_softmax
 from training.data import Split, load, split
 from training.errors import TrainingError
-from training.outliers import strangers
+from training.evaluation import keras_outputs
+from training.outliers import mutilated, strangers
 from training.outliers.placing import as_predicted
 from training.train import SPLIT_SEED
 
@@ -35,6 +38,7 @@ FAMILY_IMAGES = 1000
 UNSEEN_IMAGES = 500
 REFERENCES = 8000  # training digits that distances are measured to
 NEIGHBOURS = 10
+RIVALS = (0.02, 0.05, 0.1, 0.2)
 
 
 class Detector:
@@ -118,6 +122,35 @@ def area(digits: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> fl
     return float(below.mean() / 2 / len(ranked))
 
 
+def compare_rivals(network: Any, parts: Split, images: int = FAMILY_IMAGES) -> list[str]:
+    """How many digits would be doubtful, how many of those are wrong, how many errors that catches, and of morphs."""
+    held = [parts.calibration, parts.validation]
+    digits = np.concatenate([part.images for part in held])
+    labels = np.concatenate([part.labels for part in held])
+    logits = keras_outputs(network, digits)[:, :10]
+    temperature = fit_temperature(logits, labels)
+    wrong = logits.argmax(axis=1) != labels
+    second = _second(logits / temperature)
+    morphs = mutilated.morphs(images, digits, labels, np.random.default_rng(2))
+    other = _second(keras_outputs(network, morphs)[:, :10] / temperature)
+    rows = [
+        "| second digit at least | digits, % | of these wrong, % | errors caught, % | morphs, % |",
+        "| --- |" + " --- |" * 4,
+    ]
+    for least in RIVALS:
+        doubtful = second >= least
+        both = (doubtful & wrong).sum()
+        shares = (doubtful.mean(), both / max(doubtful.sum(), 1), both / max(wrong.sum(), 1), (other >= least).mean())
+        rows.append(f"| {least} | " + " | ".join(f"{100 * share:.2f}" for share in shares) + " |")
+    return rows
+
+
+def _second(logits: Array) -> npt.NDArray[np.float64]:
+    """The second largest probability of each row."""
+    probabilities: npt.NDArray[np.float64] = np.exp(log_softmax(logits))
+    return np.sort(probabilities, axis=1)[:, -2]
+
+
 def read_unseen(told: str, rng: np.random.Generator) -> tuple[str, Images]:
     """NAME=PATH to the images, as `/predict` sees them. Raises `TrainingError`."""
     name, _, path = told.partition("=")
@@ -147,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
         import keras
 
         network = keras.models.load_model(options.model / "model.keras", compile=False)
-        print("\n".join(compare(network, parts, unseen)))
+        print("\n".join([*compare(network, parts, unseen), "", *compare_rivals(network, parts)]))
     except TrainingError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -9,7 +9,7 @@ from PIL import Image
 
 from training import outliers, recipes
 from training.data import split
-from training.detection import area, compare, main, read_unseen
+from training.detection import area, compare, compare_rivals, main, read_unseen
 from training.errors import TrainingError
 from training.networks import build
 from training.outliers import strangers
@@ -39,6 +39,14 @@ def test_every_way_is_tried_on_every_family_and_on_strangers():
     assert told[0] == "held-out digits"
     assert "mine (in no fit)" in told
     assert all(any(name in row for row in told) for name in outliers.FAMILIES)
+
+
+def test_digits_that_could_be_two_are_counted():
+    digits = draw(200)
+    recipe = replace(recipes.find("dense"), network=recipes.Dense((16,)), outliers=0.0)
+    table = compare_rivals(build(recipe), split(digits, 0.4, 0.4, 0), images=10)
+    assert len(table) == 6
+    assert all(row.count("|") == 6 for row in table)
 
 
 def test_fonts_give_letters(tmp_path, rng):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import mahotas
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -15,6 +16,8 @@ Labels = npt.NDArray[np.integer]
 Sheet = npt.NDArray[np.floating]  # (height, width), 0..1
 TURNED = (2, 3, 4, 5, 6, 7, 9)  # turned by a quarter these are no digit; 0, 1 and 8 are bars, rings and bows
 HALF = 14
+FINE = 4  # a digit is enlarged so much before its outline is measured
+CANDIDATES = 150
 
 
 def several(n: int, digits: Images, _labels: Labels, rng: np.random.Generator) -> Images:
@@ -145,3 +148,22 @@ def _part(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> Sheet:
     top, left = np.clip(np.array([ys[at], xs[at]]) - side // 2, 0, 28 - side)
     window = Image.fromarray(image[top : top + side, left : left + side])
     return np.asarray(window.resize((80, 80), Image.Resampling.BICUBIC), np.float32) / 255
+
+
+def morphs(n: int, digits: Images, labels: Labels, rng: np.random.Generator) -> Images:
+    """Half-way shapes between a digit and the most like it of another label. Some are plain digits."""
+    sheets = []
+    for first in rng.integers(len(digits), size=n):
+        others = rng.choice(np.flatnonzero(labels != labels[first]), CANDIDATES)
+        away = ((digits[others].astype(np.float32) - digits[first]) ** 2).sum(axis=(1, 2))
+        outline = (_outline(digits[first]) + _outline(digits[others[away.argmin()]])) / 2
+        sheets.append(np.clip(0.5 - outline, 0, 1))
+    return in_box(sheets)
+
+
+def _outline(image: npt.NDArray[np.uint8]) -> Sheet:
+    """Signed distance to the stroke's edge, (112, 112), negative inside."""
+    large = Image.fromarray(image).resize((28 * FINE, 28 * FINE), Image.Resampling.BICUBIC)
+    inside = np.asarray(large) > 110
+    signed: Sheet = np.sqrt(mahotas.distance(~inside)) - np.sqrt(mahotas.distance(inside))
+    return signed
