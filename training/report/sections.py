@@ -40,9 +40,7 @@ def at_a_glance(page: Page, subject: Subject) -> None:
     rows += [("parameters", card["parameters"])] if "parameters" in card else []
     times = card.get("batching", {}).get("us_per_image", {})
     rows += (
-        [("microseconds an image in batches of 32, one thread, when published", f"{times['32']:.1f}")]
-        if "32" in times
-        else []
+        [("microseconds an image in batches of 32, one thread, when published", times["32"])] if "32" in times else []
     )
     page.section("At a glance", table(("figure", "value"), rows))
 
