@@ -63,16 +63,18 @@ def convert(network: Any, scales: Scales, output: Path) -> None:
     import tf2onnx
 
     # The layers, not what they are joined to in the end: that would be taken apart again for every batch.
-    names = [layer.name for layer in network.layers if layer.name in ("logits", "outlier")]
-    parts = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
+    ends = {layer.name: layer.output for layer in network.layers if layer.name in ("logits", "outlier")}
+    parts = keras.Model(network.inputs, ends)
     signature = [tf.TensorSpec((None, 28, 28), tf.uint8, name="image")]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def graph(image: Any) -> dict[str, Any]:
-        logits, *outlier = parts(tf.cast(image, tf.float32), training=False)
-        answers = {"logits": tf.identity(logits), "probabilities": tf.nn.softmax(logits * (1 / scales.temperature))}
-        for log_odds in outlier:
-            answers["out_of_distribution_score"] = tf.sigmoid(tf.reshape(log_odds, [-1]) - scales.threshold)
+        outputs = parts(tf.cast(image, tf.float32), training=False)
+        logits = tf.identity(outputs["logits"])
+        answers = {"logits": logits, "probabilities": tf.nn.softmax(logits * (1 / scales.temperature))}
+        if "outlier" in outputs:
+            log_odds = tf.reshape(outputs["outlier"], [-1])
+            answers["out_of_distribution_score"] = tf.sigmoid(log_odds - scales.threshold)
         return answers
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)

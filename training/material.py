@@ -11,7 +11,7 @@ from training.cache import cached
 from training.data import NO_DIGIT, Digits
 from training.recipes import Recipe
 
-OUTLIER_EPOCHS = 4  # an epoch draws its outliers from this many times as many
+OUTLIER_EPOCHS = 6  # an epoch draws its outliers from this many times as many
 
 
 def gather(digits: Digits, recipe: Recipe, folder: Path) -> Digits:

@@ -15,7 +15,7 @@ Verdict = Literal["digit", "uncertain", "not_a_digit"]
 Reason = Literal["blank", "out_of_distribution", "ambiguous", "several_marks"]
 
 REFUSED = 0.5  # an out_of_distribution_score above this is no digit's: networks are exported so
-RIVAL = 0.1  # a second digit at least this likely makes the first one doubtful (docs/log.md)
+RIVAL = 0.05  # a second digit at least this likely makes the first one doubtful (docs/log.md)
 EIGHT = np.ones((3, 3), bool)
 INK = 100  # a pixel above this belongs to a mark
 MARK_HEIGHT = 0.5  # of the ink's height: what is smaller may be a dot, an accent or a broken stroke

@@ -7,7 +7,8 @@ from networks import write_linear_model
 
 from training.data import Digits
 from training.errors import CheckFailed
-from training.evaluation import check_export, golden, measure_batching, open_model, score
+from training.evaluation import check_export, find_threshold, golden, measure_batching, open_model, score
+from training.export import Scales
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,15 @@ def test_answers_of_another_network_are_noticed(session, tmp_path):
     images = draw(20).images
     other = open_model(write_linear_model(tmp_path, seed=7))
     (logits,) = other.run({"image": images}, ["logits"])
-    assert check_export(other, images, logits, 1.0) < 1e-6
+    assert check_export(other, images, logits, Scales(1.0)) < 1e-6
     with pytest.raises(CheckFailed, match="differ by"):
-        check_export(session, images, logits, 1.0)
+        check_export(session, images, logits, Scales(1.0))
+
+
+def test_the_threshold_accepts_almost_all_digits_and_no_less_of_their_pictures_than_is_promised():
+    rng = np.random.default_rng(0)
+    digits, pictures = rng.normal(-5, 1, 4000), rng.normal(-4, 2, 4000)
+    found = find_threshold(digits, pictures)
+    assert (digits <= found["threshold"]).mean() >= 0.99
+    assert (pictures <= found["threshold"]).mean() == pytest.approx(0.95, abs=0.001)
+    assert find_threshold(digits, digits - 9)["threshold"] == pytest.approx(np.quantile(digits, 0.9925))

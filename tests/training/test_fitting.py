@@ -8,16 +8,19 @@ from digit_files import draw
 from training import recipes
 from training.augmentation import Augmentation
 from training.checkpoint import Checkpoints, State
-from training.data import split
+from training.data import NO_DIGIT, Digits, split
 from training.fitting import (
+    OUTLIER_WEIGHT,
+    Average,
     Batches,
+    DigitAccuracy,
     SquaredErrorOfSigmoid,
     SquaredErrorOfSoftmax,
     fit,
     learning_rate,
     loss,
     momentum,
-    one_hot,
+    targets,
 )
 from training.recipes import Optimiser
 
@@ -69,8 +72,8 @@ def test_the_squared_error_is_taken_of_the_output_not_of_the_logits(output):
     logits = np.array([[2.0, -1.0, 0.5] + [0.0] * 7], np.float32)
     sigmoid = 1 / (1 + np.exp(-logits))
     softmax = np.exp(logits) / np.exp(logits).sum()
-    expected = (((softmax if output == "softmax" else sigmoid) - one_hot(np.array([0]))) ** 2).mean()
-    found = loss(replace(RECIPE, loss="mean_squared_error", output=output))(one_hot(np.array([0])), logits)
+    expected = (((softmax if output == "softmax" else sigmoid) - targets(np.array([0]), RECIPE)) ** 2).mean()
+    found = loss(replace(RECIPE, loss="mean_squared_error", output=output))(targets(np.array([0]), RECIPE), logits)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
@@ -83,7 +86,7 @@ def test_a_fit_learns_and_stops_when_the_training_accuracy_has_stalled(tmp_path)
     recipe = replace(RECIPE, augmentation=None, epochs=60, early_stop_patience=2)
     parts = split(draw(200), 0.1, 0.1, seed=0)
     state = State({})
-    network = fit(recipe, parts, 0, state, Checkpoints(tmp_path))
+    network = fit(recipe, parts.training, parts.validation, 0, state, Checkpoints(tmp_path))
     assert 3 <= state.epoch < 60
     assert len(state.history["val_accuracy"]) == state.epoch
     predicted = network.predict(draw(50, seed=9).images.astype(np.float32), verbose=0).argmax(axis=1)
@@ -93,7 +96,81 @@ def test_a_fit_learns_and_stops_when_the_training_accuracy_has_stalled(tmp_path)
 def test_the_network_of_the_best_epoch_is_returned(tmp_path):
     parts = split(draw(200), 0.2, 0.1, seed=0)
     state = State({})
-    network = fit(replace(RECIPE, epochs=3), parts, 0, state, Checkpoints(tmp_path))
+    network = fit(replace(RECIPE, epochs=3), parts.training, parts.validation, 0, state, Checkpoints(tmp_path))
     logits = network.predict(parts.validation.images.astype(np.float32), verbose=0)
-    found = float(loss(RECIPE)(one_hot(parts.validation.labels), logits))
+    found = float(loss(RECIPE)(targets(parts.validation.labels, RECIPE), logits))
     assert found == pytest.approx(min(state.history["val_loss"]), rel=1e-5)
+
+
+OUTLIERS = replace(RECIPE, outliers=0.5)
+
+
+def with_outliers(digits):
+    blank = np.zeros((len(digits), 28, 28), np.uint8)
+    labels = np.full(len(digits), NO_DIGIT, np.uint8)
+    return Digits(np.concatenate([digits.images, blank]), np.concatenate([digits.labels, labels]))
+
+
+def test_an_epoch_shows_every_digit_and_a_share_of_the_outliers_other_ones_each_time():
+    batches = Batches(with_outliers(draw(100)), OUTLIERS, seed=0)
+    shown = []
+    for epoch in range(2):
+        batches.start(epoch)
+        rows = np.concatenate([batches[index][1] for index in range(len(batches))])
+        assert (rows[:, 10] == 0).sum() == 100
+        assert (rows[:, 10] == 1).sum() == 50
+        shown.append(rows.tobytes())
+    assert shown[0] != shown[1]
+
+
+def test_the_loss_of_an_outlier_is_least_where_no_digit_is_likelier_and_the_eleventh_output_says_so():
+    wanted = targets(np.array([NO_DIGIT]), OUTLIERS)
+    sure_of_three = np.zeros((1, 11), np.float32)
+    sure_of_three[0, 3] = 8
+    losses = [float(loss(OUTLIERS)(wanted, outputs)) for outputs in (even(5.0), even(-5.0), sure_of_three)]
+    assert losses[0] < min(losses[1:])
+
+
+def even(outlier: float) -> np.ndarray:
+    outputs = np.zeros((1, 11), np.float32)
+    outputs[0, 10] = outlier
+    return outputs
+
+
+def test_the_loss_of_a_digit_is_its_cross_entropy_and_that_of_being_one():
+    outputs = even(-2.0)
+    expected = np.log(10) + OUTLIER_WEIGHT * np.log1p(np.exp(-2.0))
+    assert float(loss(OUTLIERS)(targets(np.array([3]), OUTLIERS), outputs)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_accuracy_counts_the_digits_alone():
+    metric = DigitAccuracy()
+    outputs = np.eye(11, dtype=np.float32)[[3, 4, 5]]
+    metric.update_state(targets(np.array([3, 7, NO_DIGIT]), OUTLIERS), outputs)
+    assert float(metric.result()) == 0.5
+
+
+def test_the_average_follows_the_weights_slowly_and_forgets_where_they_began():
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+    average = Average(0.9, 0, None)
+    assert average.of(network) == network.get_weights()
+    for value in [0.0] * 4 + [1.0] * 4:
+        network.set_weights([np.full((1, 1), value, np.float32)])
+        average.follow(network)
+    assert 0.3 < float(average.of(network)[0][0, 0]) < 1
+    for _ in range(200):
+        average.follow(network)
+    assert float(average.of(network)[0][0, 0]) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_fit_with_outliers_in_half_precision_is_measured_as_the_average_of_its_weights(tmp_path):
+    settings = {"precision": "bfloat16", "average": 0.9, "augmentation": None, "epochs": 8, "batch_size": 16}
+    recipe = replace(recipes.find("cnn"), **settings)
+    parts, state = split(draw(200), 0.1, 0.1, seed=0), State({})
+    network = fit(recipe, with_outliers(parts.training), parts.validation, 0, state, Checkpoints(tmp_path))
+    outputs = network.predict(parts.validation.images.astype(np.float32), verbose=0)
+    assert outputs.dtype == np.float32
+    assert (outputs[:, :10].argmax(axis=1) == parts.validation.labels).mean() > 0.9
+    assert (outputs[:, 10] < 0).mean() > 0.9
+    latest = keras.models.load_model(tmp_path / "epoch-00008" / "latest.keras")
+    assert any((a != b).any() for a, b in zip(latest.get_weights(), network.get_weights(), strict=True))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import keras
@@ -10,11 +11,21 @@ from training.networks import build
 
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda recipe: recipe.name)
-def test_every_recipe_makes_a_network_from_pixels_to_ten_logits(recipe):
+def test_every_recipe_makes_a_network_from_pixels_to_ten_logits_and_an_eleventh_where_it_knows_outliers(recipe):
     network = build(recipe)
-    logits = network.predict_on_batch(draw(20).images.astype(np.float32))
-    assert logits.shape == (20, 10)
-    assert np.isfinite(logits).all()
+    outputs = network.predict_on_batch(draw(20).images.astype(np.float32))
+    assert outputs.shape == (20, 11 if recipe.outliers else 10)
+    assert np.isfinite(outputs).all()
+
+
+def test_the_network_of_a_quick_fit_has_the_same_weights_and_answers():
+    recipe = replace(recipes.find("cnn"), precision="float32")
+    images = draw(64).images.astype(np.float32)
+    plain, quick = build(recipe, 0.5), build(recipe, 0.5, to_fit=True)
+    quick.set_weights(plain.get_weights())
+    assert np.allclose(plain(images, training=True), quick(images, training=True), atol=1e-3)
+    for one, other in zip(plain.get_weights(), quick.get_weights(), strict=True):
+        assert np.allclose(one, other, rtol=1e-3, atol=1e-4)  # BatchNorm's statistics among them
 
 
 def test_the_sources_networks_have_the_sizes_that_the_sources_say():

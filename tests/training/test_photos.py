@@ -6,7 +6,8 @@ from PIL import Image, ImageDraw
 
 from service.imaging.decode import decode
 from service.imaging.normalise import normalise
-from training.photos import CONDITIONS, Sheet, ink_on_sheet, render
+from training.ink import Sheet, ink_on_sheet
+from training.photos import CONDITIONS, render
 
 
 def three() -> np.ndarray:

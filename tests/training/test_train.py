@@ -40,6 +40,8 @@ CARD_KEYS = {
     "parameters": int,
     "metrics": dict,
     "calibration": dict,
+    "conformal": dict,
+    "out_of_distribution": dict,
     "best_epoch": int,
     "history": dict,
     "golden": list,
