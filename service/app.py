@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import signal
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from types import FrameType
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
@@ -41,16 +34,12 @@ from service.inference.board import Board
 from service.inference.reload import Reloader
 from service.inference.repository import Repository
 from service.inference.runtime import available_cpus, check_installation
+from service.lifespan import lifespan
 from service.logs import AccessLog
 from service.metrics import Metrics
 from service.sampling import Sampler
 from service.settings import Settings, read_settings
-
-# Runs expected to be shorter happen on the event loop; a hop to a thread costs about 0.1 ms (docs/log.md).
-INLINE_RUN_S = 0.005
-# Requests in flight are young for long; with CPython's 700 they are looked through at every batch (docs/log.md).
-YOUNG_OBJECTS = 20_000
-log = structlog.stdlib.get_logger(__name__)
+from service.tracing import Tracing
 
 
 class DigitService(FastAPI):
@@ -74,14 +63,49 @@ def create_app(settings: Settings | None = None) -> DigitService:
     """The service for these settings (by default the environment's). Models load when its lifespan starts.
 
     Raises:
-        StartupError: a setting out of its range, or no usable ONNX Runtime.
+        StartupError: a setting out of its range, no usable ONNX Runtime, or traces without OpenTelemetry.
     """
     settings = settings or read_settings()
     check_installation()
     threads = settings.threads or max(1, available_cpus() // worker_count(settings))
     board = Board.of_the_workers()
     metrics = Metrics(Counters(board.folder))
-    repository = Repository(
+    repository = _repository(settings, metrics, threads)
+    reloader = Reloader(repository, board, poll_s=settings.repository_poll_s, retire_after_s=settings.request_timeout_s)
+    sampler = Sampler(metrics, repository)
+    tracing = Tracing() if settings.traces else None
+    access_log = AccessLog(enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every)
+    workers = ThreadPoolExecutor(max(2, threads), thread_name_prefix="digits")
+    app = DigitService(
+        title="digit-service",
+        version=__version__,
+        description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457).",
+        lifespan=lifespan(settings, reloader, sampler, tracing, access_log, workers),
+        docs_url=None,  # ours needs no address outside
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={ServiceError: _on_error, HTTPException: _on_http_error, Exception: _on_error},
+    )
+    app.repository, app.reloader, app.settings = repository, reloader, settings
+    keys = Keys(_secret(settings.api_key), _secret(settings.admin_key))
+    page = Page()
+    hot = _add_routes(app, sampler, Reader(settings, workers), keys, page)
+    openapi.describe(app, with_key=settings.api_key is not None)
+    app.edge = Edge(
+        app.framework,
+        hot,
+        keys=keys,
+        open_paths=page.paths | {LIVE.encode(), READY.encode(), b"/v2/health/live", b"/v2/health/ready"},
+        access_log=access_log,
+        max_requests=settings.max_queue_size,
+        metrics=metrics,
+        tracing=tracing,
+    )
+    return app
+
+
+def _repository(settings: Settings, metrics: Metrics, threads: int) -> Repository:
+    return Repository(
         settings.model_repository,
         device=settings.device,
         threads=threads,
@@ -91,51 +115,21 @@ def create_app(settings: Settings | None = None) -> DigitService:
         versions_kept=settings.versions_kept,
         metrics=metrics,
     )
-    reloader = Reloader(
-        repository,
-        board,
-        poll_s=settings.repository_poll_s,
-        retire_after_s=settings.request_timeout_s,
-    )
-    sampler = Sampler(metrics, repository)
-    workers = ThreadPoolExecutor(max(2, threads), thread_name_prefix="digits")
-    app = DigitService(
-        title="digit-service",
-        version=__version__,
-        description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457).",
-        lifespan=_lifespan(reloader, sampler, workers, settings),
-        docs_url=None,  # ours needs no address outside
-        redoc_url=None,
-        redirect_slashes=False,
-        exception_handlers={ServiceError: _on_error, HTTPException: _on_http_error, Exception: _on_error},
-    )
-    app.repository = repository
-    app.reloader = reloader
-    app.settings = settings
-    reader, budget = Reader(settings, workers), Budget(settings.max_pending_bytes)
+
+
+def _add_routes(app: DigitService, sampler: Sampler, reader: Reader, keys: Keys, page: Page) -> dict[bytes, Handler]:
+    """Every route; those that the edge answers without the framework are returned, too."""
+    settings, repository = app.settings, app.repository
+    budget = Budget(settings.max_pending_bytes)
     hot = _hot_routes(app, DigitRoutes(repository, settings, reader, budget), settings.max_batch_images)
     _add_inference(app, hot, Inference(repository, settings, reader, budget))
-    keys = Keys(_secret(settings.api_key), _secret(settings.admin_key))
-    app.include_router(ProtocolRoutes(reloader, keys, sampler, draining=lambda: app.draining).router())
+    app.include_router(ProtocolRoutes(app.reloader, keys, sampler, draining=lambda: app.draining).router())
     app.include_router(model_routes(repository, settings.default_model))
     app.include_router(health_routes(repository, lambda: app.draining))
     app.include_router(metrics_routes(sampler))
     app.include_router(docs_routes(app.title))
-    page = Page()
     app.include_router(page.routes())
-    openapi.describe(app, with_key=settings.api_key is not None)
-    app.edge = Edge(
-        app.framework,
-        hot,
-        keys=keys,
-        open_paths=page.paths | {LIVE.encode(), READY.encode(), b"/v2/health/live", b"/v2/health/ready"},
-        access_log=AccessLog(
-            enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every
-        ),
-        max_requests=settings.max_queue_size,
-        metrics=metrics,
-    )
-    return app
+    return hot
 
 
 def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[bytes, Handler]:
@@ -242,51 +236,3 @@ def _one_line_failures(send: Send) -> Send:
 def worker_count(settings: Settings) -> int:
     """How many processes share the CPUs."""
     return settings.workers or available_cpus()
-
-
-def _lifespan(reloader: Reloader, sampler: Sampler, workers: ThreadPoolExecutor, settings: Settings) -> Any:
-    @asynccontextmanager
-    async def lifespan(app: DigitService) -> AsyncIterator[None]:
-        await asyncio.get_running_loop().run_in_executor(workers, reloader.load)
-        app.repository.start(max_queue_size=settings.max_queue_size, inline_below_s=INLINE_RUN_S)
-        reloader.start()
-        sampler.start()
-        _reload_on_hangup(reloader)
-        # What start-up left lives for ever: the collector need not walk its 30 ms again and again (docs/log.md).
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS, 10, 10)
-        if settings.drain_delay_s:
-            _drain_before_stopping(app, settings.drain_delay_s)
-        yield
-        await reloader.close()
-        await sampler.close()
-        await app.repository.close()
-        app.edge.access_log.flush()
-        workers.shutdown()
-
-    return lifespan
-
-
-def _reload_on_hangup(reloader: Reloader) -> None:
-    if threading.current_thread() is threading.main_thread():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.rescan)
-
-
-def _drain_before_stopping(app: DigitService, delay_s: float) -> None:
-    """On SIGTERM first stop being ready, so that load balancers look elsewhere; the server's handler comes later."""
-    stop = signal.getsignal(signal.SIGTERM)
-    if not callable(stop) or threading.current_thread() is not threading.main_thread():
-        return
-    then = stop
-    loop = asyncio.get_running_loop()
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        if app.draining:
-            then(number, frame)
-            return
-        app.draining = True
-        log.info("draining", seconds=delay_s)
-        loop.call_soon_threadsafe(lambda: loop.call_later(delay_s, then, number, frame))
-
-    signal.signal(signal.SIGTERM, drain)

@@ -102,6 +102,10 @@ class Settings(BaseSettings):
         le=3600,
         description="After SIGTERM: how long to go on answering, no longer ready, before closing the port.",
     )
+    traces: bool = Field(
+        False,
+        description="Send OpenTelemetry traces; the standard `OTEL_` variables say where to. Needs the extra `otel`.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto`: text on a terminal, JSON lines elsewhere."

@@ -57,7 +57,7 @@ class DigitRoutes:
         model, asked = self._understand(request)
         limits = self._settings
         body = await self._receive(request, "files")
-        started = time.perf_counter()
+        request.decode_at = started = time.perf_counter()
         try:
             pictures, images = await self._reader.many(body, asked.preprocess)
         finally:
@@ -109,7 +109,7 @@ class DigitRoutes:
     async def _one_image(self, request: Inbound, asked: _Asked) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""
         body = await self._receive(request, "file")
-        started = time.perf_counter()
+        request.decode_at = started = time.perf_counter()
         try:
             image = await self._reader.one(body, asked.preprocess)
         finally:

@@ -24,11 +24,11 @@ SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 class Inbound:
     """One HTTP request. Header names are lower case; `id` is the client's X-Request-ID where it sent a sane one.
 
-    `body` is the whole body where it came at once; else `receive` brings it. For the metrics its handler tells which
-    `model` answers, and how long `decode_s` it took to read what came.
+    `body` is the whole body where it came at once; else `receive` brings it. For metrics and traces its handler tells
+    which `model` answers, when it began to read what came (time.perf_counter) and how many seconds that took.
     """
 
-    __slots__ = ("body", "decode_s", "headers", "id", "method", "model", "query", "raw_path", "receive")
+    __slots__ = ("body", "decode_at", "decode_s", "headers", "id", "method", "model", "query", "raw_path", "receive")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Inbound:
         self.receive = receive
         self.body: bytes | None = None
         self.model: ModelVersion | None = None
+        self.decode_at = 0.0
         self.decode_s: float | None = None
         given = self.headers.get(b"x-request-id")
         sane = given is not None and SANE_ID.fullmatch(given)

@@ -52,7 +52,7 @@ class Inference:
         )
         held = body.held
         try:
-            started = time.perf_counter()
+            request.decode_at = started = time.perf_counter()
             content, inflated = await self._inflate(request, body)
             held += inflated
             call = await self._understand(request, content, model)
