@@ -90,7 +90,7 @@ def test_openapi_names_every_body_form_and_error(client: httpx.Client) -> None:
             "multipart/form-data", "application/json", "application/octet-stream", "image/png", "image/jpeg",
         }  # fmt: skip
         assert {parameter["name"] for parameter in operation["parameters"]} == {
-            "model", "version", "preprocess", "receipt",
+            "model", "version", "preprocess", "coverage", "receipt",
         }  # fmt: skip
         assert set(operation["responses"]) == {
             "200", "400", "401", "404", "413", "415", "422", "500", "503", "504",
