@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import re
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -199,3 +203,13 @@ def test_the_asyncio_client() -> None:
             assert await client.is_model_ready("lookup")
 
     asyncio.run(main())
+
+
+def test_the_readmes_lines_read_a_digit() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "tritonclient" in block]
+    done = subprocess.run(
+        [sys.executable, "-c", lines.replace("127.0.0.1:8000", ADDRESS)],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() in set("0123456789")

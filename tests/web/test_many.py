@@ -44,7 +44,7 @@ def test_several_files_are_read_in_a_table_with_their_errors(page: Page) -> None
 def test_the_table_sorts_both_ways_with_errors_last(page: Page) -> None:
     pictures = []
     for digit in (3, 1, 2):
-        draw(page, strokes(sample(digit, 1)))
+        draw(page, strokes(sample(digit, 8)))
         await_answer(page)
         bytes_ = page.evaluate(
             """async () => {
@@ -93,7 +93,7 @@ def test_more_than_one_request_takes_is_read_in_several(
 
 
 def test_where_the_network_looked_is_shown_after_a_stroke(page: Page) -> None:
-    draw(page, strokes(sample(2, 1)))
+    draw(page, strokes(sample(2, 8)))
     expect(page.locator("#looked-note")).to_contain_text("more of a 2")
     coloured = """(canvas) => {
         const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
