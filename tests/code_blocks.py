@@ -52,7 +52,7 @@ def run_block(block: Block, folder: Path, address: str, runner: list[str] | None
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, f"{block}: {done.stderr}"
     return done.stdout
