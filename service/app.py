@@ -107,6 +107,7 @@ def create_app(settings: Settings | None = None) -> DigitService:
 def _repository(settings: Settings, metrics: Metrics, threads: int) -> Repository:
     return Repository(
         settings.model_repository,
+        mirrors=settings.mirror,
         device=settings.device,
         threads=threads,
         default_model=settings.default_model,

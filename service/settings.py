@@ -28,9 +28,14 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    model_repository: Path = Field(
+    model_repository: Path | str = Field(
         default_factory=default_model_repository,
-        description="Folder that holds `<name>/<version>/model.onnx`. Default: the models that come with the service.",
+        description="Folder that holds `<name>/<version>/model.onnx`, or the `s3://`, `gs://` or `https://` address of "
+        "one (needs the extra `remote`). Default: the models that come with the service.",
+    )
+    mirror: Path | None = Field(
+        None,
+        description="Where a repository that is an address is copied to. Default: a folder below the temporary one.",
     )
     default_model: str = Field("cnn", min_length=1, description="Model that answers when a request names none.")
     required_models: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -114,6 +119,11 @@ class Settings(BaseSettings):
     access_log_every: int = Field(
         1, ge=1, description="Log only every n-th request that was answered well; failures are always logged."
     )
+
+    @field_validator("model_repository")
+    @classmethod
+    def _folder_or_address(cls, value: Path | str) -> Path | str:
+        return value if isinstance(value, str) and "://" in value else Path(value)
 
     @field_validator("required_models", mode="before")
     @classmethod

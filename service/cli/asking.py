@@ -63,6 +63,7 @@ class InProcess:
         check_installation()
         self._repository = Repository(
             settings.model_repository,
+            mirrors=settings.mirror,
             device=settings.device,
             threads=settings.threads or available_cpus(),
             default_model=settings.default_model,

@@ -36,10 +36,11 @@ def models(
     Example: digits models --url http://127.0.0.1:8000
     """
     from service.cli.show import print_json, print_rows
+    from service.inference.mirror import local_folder
     from service.settings import read_settings
 
     settings = read_settings()
-    rows = _on_disk(settings.model_repository) if url is None else _served(url, settings)
+    rows = _on_disk(local_folder(settings.model_repository, settings.mirror)) if url is None else _served(url, settings)
     if as_json:
         print_json(rows)
     else:

@@ -93,6 +93,8 @@ def training_half() -> Iterator[None]:
 
 
 def _model_repository() -> Path:
+    from service.inference.mirror import local_folder
     from service.settings import read_settings
 
-    return read_settings().model_repository
+    settings = read_settings()
+    return local_folder(settings.model_repository, settings.mirror)

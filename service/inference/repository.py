@@ -14,24 +14,27 @@ import structlog
 
 from service.errors import ModelNotFound, NotReady, StartupError
 from service.inference.loading import ModelFailed, load, stamp
+from service.inference.mirror import Mirror, local_folder
 from service.inference.runtime import Device
 from service.inference.version import ModelVersion
 from service.metrics import Metrics
 
 Models = dict[str, list[ModelVersion]]  # versions newest first
+JUST_NOW_S = 60.0  # the supervisor has fetched, then each worker starts
 log = structlog.stdlib.get_logger(__name__)
 
 
 class Repository:
-    """Loads what a folder holds and finds the version that a request asks for.
+    """Loads what a folder, or an address, holds and finds the version that a request asks for.
 
     Of a model the newest `versions_kept` that can be served are loaded; 0 means all.
     """
 
     def __init__(
         self,
-        root: Path,
+        root: Path | str,
         *,
+        mirrors: Path | None = None,
         device: Device,
         threads: int,
         default_model: str,
@@ -40,7 +43,8 @@ class Repository:
         versions_kept: int = 0,
         metrics: Metrics | None = None,
     ) -> None:
-        self.root = root
+        self.root = local_folder(root, mirrors)
+        self._mirror = None if isinstance(root, Path) else Mirror(root, self.root)
         self._device = device
         self._threads = threads
         self._default_model = default_model
@@ -53,6 +57,15 @@ class Repository:
         self._draining: set[asyncio.Task[None]] = set()
         self._expected: set[str] = set()  # models that could be served once, and are neither removed nor unloaded
         self._lock = threading.Lock()
+
+    def fetch(self, max_age_s: float = 0.0) -> None:
+        """Where the repository is an address, bring the copy of it up to date. Takes long: in a thread.
+
+        Raises:
+            StartupError, OSError: see `Mirror.fetch`.
+        """
+        if self._mirror is not None:
+            self._mirror.fetch(max_age_s)
 
     def scan(self) -> list[ModelVersion]:
         """What is on disk, none of it loaded.
@@ -86,13 +99,23 @@ class Repository:
         with self._lock:
             if self._models:
                 return
-            self.scan()
+            self.fetch_and_scan()
             models = self.prepare(unloaded)
             for name in self._required or tuple(models):
                 if name not in unloaded and not any(version.answers for version in models[name]):
                     reasons = "; ".join(f"version {version.version}: {version.reason}" for version in models[name])
                     raise StartupError(f"Required model {name} of {self.root} cannot be served: {reasons}")
             self.apply(models, unloaded)
+
+    def fetch_and_scan(self) -> list[ModelVersion]:
+        """`scan`, after `fetch`; where that fails, of what was copied before. Raises `StartupError`."""
+        try:
+            self.fetch(JUST_NOW_S)
+        except OSError as error:
+            if not scan(self.root):
+                raise StartupError(f"{error}. Nothing was copied from there before.") from None
+            log.warning("the models' source cannot be read; what was copied before is served", error=str(error))
+        return self.scan()
 
     def prepare(self, unloaded: frozenset[str] = frozenset(), again: str | None = None) -> Models:
         """What should be loaded by what is on disk now; loads, warms and tests what is new. Takes long: in a thread.
