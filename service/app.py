@@ -23,6 +23,7 @@ from service.api.predict import DigitRoutes
 from service.api.problems import problem_reply, reply_to
 from service.api.reading import Reader
 from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
+from service.api.reports import REPORTS, report_files
 from service.api.schemas import BatchAnswer, ConfidenceAnswer, PredictAnswer, SaliencyAnswer
 from service.api.v2.infer import Inference
 from service.api.v2.messages import InferAnswer
@@ -125,7 +126,8 @@ def _add_routes(app: DigitService, sampler: Sampler, reader: Reader, keys: Keys,
     hot = _hot_routes(app, DigitRoutes(repository, settings, reader, budget), settings.max_batch_images)
     _add_inference(app, hot, Inference(repository, settings, reader, budget))
     app.include_router(ProtocolRoutes(app.reloader, keys, sampler, draining=lambda: app.draining).router())
-    app.include_router(model_routes(repository, settings.default_model))
+    app.include_router(model_routes(repository, settings.default_model, settings.reports))
+    app.mount(REPORTS, report_files(settings.reports))
     app.include_router(health_routes(repository, lambda: app.draining))
     app.include_router(metrics_routes(sampler))
     app.include_router(docs_routes(app.title))

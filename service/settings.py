@@ -37,6 +37,9 @@ class Settings(BaseSettings):
         None,
         description="Where a repository that is an address is copied to. Default: a folder below the temporary one.",
     )
+    reports: Path = Field(
+        Path("reports"), description="Folder that `digits report` writes into; what it holds is served at `/reports`."
+    )
     default_model: str = Field("cnn", min_length=1, description="Model that answers when a request names none.")
     required_models: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

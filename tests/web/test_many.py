@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from hand import await_answer, draw, drop
 from live import ROOT, serving
@@ -114,3 +115,12 @@ def test_the_models_are_told_with_what_they_run_on(page: Page) -> None:
     assert page.title() == "Models · digit-service"
     page.go_back()
     expect(page.locator("#draw-view")).to_be_visible()
+
+
+def test_a_report_is_linked_from_its_model(open_page: Callable[..., Page], tmp_path: Path) -> None:
+    (tmp_path / "cnn-1").mkdir()
+    (tmp_path / "cnn-1/index.html").write_text("<h1>All about cnn 1</h1>")
+    with serving(MODELS, DIGITS_REPORTS=str(tmp_path)) as live:
+        page = open_page(f"{live.url}/#models")
+        page.get_by_role("link", name="Training report").click()
+        expect(page.get_by_role("heading")).to_have_text("All about cnn 1")
