@@ -9,7 +9,10 @@ import operator
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from service.counters import Counters
 
@@ -145,6 +148,12 @@ class Histogram:
         numbers[self._first + bisect_left(self._bounds, value)] += 1.0
         numbers[self._sum] += value
 
+    def observe_all(self, values: npt.NDArray[Any]) -> None:
+        """The same for many values at once."""
+        for place, count in enumerate(np.bincount(np.searchsorted(self._bounds, values)).tolist(), self._first):
+            self._numbers[place] += count
+        self._numbers[self._sum] += float(values.sum())
+
 
 class VersionMetrics:
     """What is measured of one version of a model."""
@@ -176,6 +185,12 @@ class DigitMetrics:
             for digit in (None, *range(10))
         }
         self._confidence = Histogram(counters, CONFIDENCES, name)
+
+    def all_predicted(self, probabilities: npt.NDArray[Any]) -> None:
+        """The same for (n, 10) at once."""
+        for digit, count in enumerate(np.bincount(probabilities.argmax(axis=1), minlength=10).tolist()):
+            self._digits[digit].add(count)
+        self._confidence.observe_all(probabilities.max(axis=1))
 
     def predicted(self, digit: int | None, confidence: float) -> None:
         self._digits[digit].add()

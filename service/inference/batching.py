@@ -60,13 +60,17 @@ class _Waiter:
         self.future = future
         self.alone = False  # a micro-batch that it was in failed
 
+    def differs_from(self, other: _Waiter) -> bool:
+        """Whether the two have rows of different shapes."""
+        return [array.shape[1:] for array in self.inputs] != [array.shape[1:] for array in other.inputs]
+
 
 class MicroBatcher:
     """Batches the calls of the running event loop for one network.
 
     `run` gets stacked inputs and returns the outputs, row for row. Runs expected to take less than `inline_below_s`
     happen on the loop, where a hop to a thread costs more than they do; all others in `executor`, one at a time.
-    `max_batch_size` and `max_queue_size` count images.
+    `max_batch_size` and `max_queue_size` count images. Where `shapes_vary`, only rows of the same shapes run together.
     """
 
     def __init__(
@@ -78,9 +82,11 @@ class MicroBatcher:
         max_queue_size: int,
         seconds_per_image: float = math.inf,
         inline_below_s: float = 0.0,
+        shapes_vary: bool = False,
         metrics: VersionMetrics | None = None,
     ) -> None:
         self._run = run
+        self._shapes_vary = shapes_vary
         self._metrics = metrics
         self._executor = executor
         self.max_batch_size = max_batch_size
@@ -205,8 +211,11 @@ class MicroBatcher:
         batch: list[_Waiter] = []
         room = self.max_batch_size
         now = time.perf_counter()
-        while self._queue and (not batch or (self._queue[0].count <= room and not self._queue[0].alone)):
-            waiter = self._queue.popleft()
+        while self._queue:
+            waiter = self._queue[0]
+            if batch and (waiter.count > room or waiter.alone or (self._shapes_vary and waiter.differs_from(batch[0]))):
+                break
+            self._queue.popleft()
             self._queued_images -= waiter.count
             if waiter.future.done():  # its caller left
                 continue

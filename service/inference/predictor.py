@@ -49,9 +49,9 @@ async def predict(model: ModelVersion, images: Sequence[Normalised], timeout_s: 
     stacked = images[0].pixels[np.newaxis] if len(images) == 1 else np.stack([image.pixels for image in images])
     answer = await model.batcher.submit((stacked,), timeout_s)
     rows = read_rows(answer.outputs[-1], images)
-    if model.predicted is not None:
+    if model.predictions is not None:
         for row in rows:
-            model.predicted(row.digit, row.confidence)
+            model.predictions.predicted(row.digit, row.confidence)
     return Predictions(model, rows, answer.queue_s, answer.infer_s)
 
 

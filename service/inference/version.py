@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from service.inference.batching import Answer, MicroBatcher, Rows
 from service.inference.card import DIGITS, Card
 from service.inference.runtime import Session, Tensor
 from service.inference.tensors import UNSUPPORTED, TensorSpec, specs
-from service.metrics import Metrics, VersionMetrics
+from service.metrics import DigitMetrics, Metrics, VersionMetrics
 
 State = Literal["LOADING", "READY", "FAILED", "UNAVAILABLE"]
 SCORE = "out_of_distribution_score"  # the output of a network that can tell what is no digit, (n,) in 0..1
@@ -48,7 +47,7 @@ class ModelVersion:
     shares_runs: bool = False  # the rows of several callers may go through the network together
     batcher: MicroBatcher | None = None
     metrics: VersionMetrics | None = None
-    predicted: Callable[[int | None, float], None] | None = None  # counts what it said of an image
+    predictions: DigitMetrics | None = None
     seconds_per_image: float = 0.0
     max_batch_size: int = 0
     padded_to: int = 0
@@ -124,7 +123,7 @@ class ModelVersion:
     def start(self, *, max_queue_size: int, inline_below_s: float, metrics: Metrics) -> None:
         """Give it its micro-batcher. Call on the event loop that will submit."""
         self.metrics = metrics.of_version(self.name, self.version)
-        self.predicted = metrics.of_digits(self.name).predicted if self.reads_digits else None
+        self.predictions = metrics.of_digits(self.name) if self.reads_digits else None
         sizes_vary = any(-1 in spec.shape[1:] for spec in self.inputs)
         self.batcher = MicroBatcher(
             self.run if self.shares_runs else self._run_alone,
@@ -134,6 +133,7 @@ class ModelVersion:
             max_queue_size=max_queue_size,
             seconds_per_image=self.seconds_per_image,
             inline_below_s=0.0 if sizes_vary else inline_below_s,
+            shapes_vary=sizes_vary,
             metrics=self.metrics,
         )
 

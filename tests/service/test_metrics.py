@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from protocol import tensor
 
 from service.counters import Counters
-from service.metrics import METRICS, REQUEST_SECONDS, Histogram, Metrics, merge
+from service.metrics import CONFIDENCES, METRICS, REQUEST_SECONDS, Histogram, Metrics, merge
 
 PNG = {"content-type": "image/png"}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -174,3 +174,13 @@ def test_too_many_series_cost_no_memory_without_end() -> None:
     places = {counters.block("digits_requests", (str(number),), 1000) for number in range(200)}
     assert len(counters.numbers) <= 1 << 17
     assert max(places) < len(counters.numbers)
+
+
+def test_many_values_at_once_count_as_one_after_the_other() -> None:
+    values = np.array([0.1, 0.2, 0.25, 0.5, 0.999, 1.0, 0.95])
+    one, many = Counters(), Counters()
+    each, all_at_once = Histogram(one, CONFIDENCES, ""), Histogram(many, CONFIDENCES, "")
+    for value in values.tolist():
+        each.observe(value)
+    all_at_once.observe_all(values)
+    assert many.numbers == pytest.approx(one.numbers)

@@ -95,10 +95,8 @@ class Inference:
 
 
 def _count(model: ModelVersion, found: Answer) -> None:
-    if model.predicted is not None:
-        probabilities = found.outputs[model.output("probabilities")]
-        for digit, confidence in zip(probabilities.argmax(1).tolist(), probabilities.max(1).tolist(), strict=True):
-            model.predicted(digit, confidence)
+    if model.predictions is not None:
+        model.predictions.all_predicted(found.outputs[model.output("probabilities")])
 
 
 async def _ask(model: ModelVersion, inputs: Rows, timeout_s: float) -> Answer:
