@@ -5,7 +5,6 @@ No locks: each file has one writer, which copies all its numbers at each `flush`
 
 from __future__ import annotations
 
-import mmap
 import os
 import time
 from array import array
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-MOST_NUMBERS = 1 << 17  # 1 MiB of addresses; what is never written takes no memory
+MOST_NUMBERS = 1 << 17  # 1 MiB
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -44,9 +43,7 @@ class Counters:
         self._entries: list[_Entry] = []
         if folder is not None:
             stem = f"{os.getpid()}-{time.time_ns()}"
-            with (folder / f"{stem}.numbers").open("w+b") as file:
-                file.truncate(MOST_NUMBERS * 8)
-                self._shared = mmap.mmap(file.fileno(), 0)
+            self._shared = os.open(folder / f"{stem}.numbers", os.O_CREAT | os.O_WRONLY, 0o600)
             self._keys = folder / f"{stem}.keys"
             self._keys.touch()
 
@@ -65,10 +62,9 @@ class Counters:
         return first
 
     def flush(self) -> None:
-        """Show the other workers what was counted."""
+        """Show the other workers what was counted. Raises OSError, where the disk is full."""
         if self.folder is not None:
-            content = array("d", self.numbers).tobytes()
-            self._shared[: len(content)] = content
+            os.pwrite(self._shared, array("d", self.numbers), 0)
 
     def everyones(self) -> Iterator[tuple[int, bool, list[Block]]]:
         """Of each worker that ever was: its process, whether it lives, and its numbers as of its last flush."""
@@ -79,7 +75,7 @@ class Counters:
             entries = [msgspec.json.decode(line, type=_Entry) for line in path.read_bytes().splitlines()]
             most = max((entry.first + entry.size for entry in entries), default=0)
             with path.with_suffix(".numbers").open("rb") as file:
-                numbers = array("d", file.read(most * 8)).tolist()
+                numbers = array("d", file.read(most * 8).ljust(most * 8, b"\0")).tolist()
             process = int(path.stem.partition("-")[0])
             yield process, lives(process), [_block(entry, numbers) for entry in entries]
 

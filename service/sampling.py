@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from service.inference.repository import Repository
 from service.metrics import Metrics
 
 EVERY_S = 0.1
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Sampler:
@@ -31,7 +34,10 @@ class Sampler:
     def show(self) -> None:
         """Let the other workers see what was counted until now."""
         self._repository.measure()
-        self.counters.flush()
+        try:
+            self.counters.flush()
+        except OSError as error:
+            log.warning("the other workers cannot see what this one counted", error=str(error))
 
     async def all_shown(self) -> None:
         """Wait until every worker shows what it had counted when this was called."""

@@ -111,12 +111,23 @@ def serve(settings: Settings) -> None:
     app.repository.fetch_and_scan()  # what can be told without loading is told here; loading is for the workers
     # Each of them reads the settings again, from the environment that it inherits.
     config = _Config("service.app:create_app", settings, factory=True, workers=workers)
-    with tempfile.TemporaryDirectory(prefix="digits-") as shared:
+    with _shared_folder() as shared:
         os.environ[FOLDER_VARIABLE] = shared
         supervisor = _Supervisor(config, [listening])
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise StartupError("A worker could not start; the log above says why.")
+
+
+def _shared_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where the workers tell each other what they count and follow. Raises `StartupError`."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="digits-")
+    except OSError as error:
+        raise StartupError(
+            f"Several workers need a temporary folder to share, and there is none: {error}. "
+            "Set TMPDIR to a folder that can be written, or DIGITS_WORKERS=1."
+        ) from None
 
 
 def _listen(settings: Settings) -> socket.socket:

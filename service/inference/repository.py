@@ -305,11 +305,10 @@ class Repository:
 
 
 async def _retire(version: ModelVersion, after_s: float) -> None:
-    assert version.batcher is not None
     try:
         await asyncio.sleep(after_s)
     finally:
-        await version.batcher.close()
+        await version.close()
         log.info("model retired", name=version.name, version=version.version)
 
 

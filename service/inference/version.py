@@ -132,10 +132,17 @@ class ModelVersion:
             max_batch_size=self.max_batch_size if self.shares_runs else 1,
             max_queue_size=max_queue_size,
             seconds_per_image=self.seconds_per_image,
-            inline_below_s=0.0 if sizes_vary else inline_below_s,
+            # What a run will take is known where each of its rows is like the one that was timed.
+            inline_below_s=0.0 if sizes_vary or (self.has_batch_axis and not self.shares_runs) else inline_below_s,
             shapes_vary=sizes_vary,
             metrics=self.metrics,
         )
+
+    async def close(self) -> None:
+        """Answer who is in, then let go of the network, whose memory and threads wait for no collector then."""
+        if self.batcher is not None:
+            await self.batcher.close()
+        self.batcher = self.session = None
 
     def _run_alone(self, boxes: Rows) -> list[Tensor]:
         """One caller's tensors through the micro-batcher as if they were one row: shapes that nobody else's fit to."""
