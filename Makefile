@@ -11,7 +11,7 @@ RUNTIME ?= $(or $(patsubst .venv/%.lock,%,$(wildcard .venv/cpu.lock .venv/gpu.lo
     [ "$$(uname -sm)" = "Linux x86_64" ] && nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-web test-clients train recipes check bench image lock clean
+.PHONY: help serve test test-web test-clients train recipes check bench docs image lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ check: .venv-dev/project ## formatting, lint and types
 
 bench: .venv-dev/project ## measure the service under load; ARGS='...' go to the benchmark
 	@exec $(DEV)/python -m benchmarks $(ARGS)
+
+docs: .venv-dev/project ## build the documentation as a site, build/site/index.html
+	@exec $(DEV)/python -m mkdocs build --strict --quiet $(ARGS)
 
 image: ## build the container image for the CPU (README: for the GPU)
 	docker compose build $(ARGS)

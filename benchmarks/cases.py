@@ -10,15 +10,16 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks import answers, loads
 from benchmarks.measure import Bench, Figures, measure
 from benchmarks.networks import newest
 from benchmarks.pictures import Pixels, Request, digits
-from benchmarks.systems import ECHO, MOSEC, PICTURES, SERVICE, TUTORIAL, Fleet, batch, is_installed, single
+from benchmarks.systems import ECHO, MOSEC, PICTURES, SERVICE, TUTORIAL, Fleet, batch, is_installed, single, tensor
 
 ONNX_RUNTIME = "onnxruntime alone"
+BATCH_IMAGES, TENSOR_IMAGES = 64, 256
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Case:
     model: str
     connections: int
     systems: tuple[str, ...]
-    form: str = "raw"  # "raw", "multipart" or "batch"
+    form: Literal["raw", "multipart", "batch", "tensor"] = "raw"
 
     def request(self, system: str) -> Request:
+        if self.form == "tensor":
+            return tensor(self.model, pictures_of(self))
         if self.form == "batch":
             return batch(system, self.model, pictures_of(self))
         return single(system, self.model, pictures_of(self), multipart=self.form == "multipart")
@@ -43,6 +46,7 @@ CASES = {
     "dense-single": Case("dense, one connection", "dense", 1, (ECHO, SERVICE, TUTORIAL, MOSEC)),
     "cnn-raw": Case("four convolutions, raw body", "cnn", 64, (SERVICE, TUTORIAL, MOSEC, ONNX_RUNTIME)),
     "batch": Case("dense, 64 PNGs a request", "dense", 4, (SERVICE, TUTORIAL), "batch"),
+    "tensor": Case("dense, 256 raw images a request", "dense", 4, (SERVICE, ONNX_RUNTIME), "tensor"),
 }
 
 
@@ -59,7 +63,7 @@ Cases = dict[str, dict[str, Result]]  # by case, then by system
 
 
 def pictures_of(case: Case) -> list[Pixels]:
-    return digits(64 if case.form == "batch" else PICTURES)
+    return digits({"batch": BATCH_IMAGES, "tensor": TENSOR_IMAGES}.get(case.form, PICTURES))
 
 
 def compare(bench: Bench, fleet: Fleet, names: Sequence[str], systems: Sequence[str] | None = None) -> Cases:

@@ -35,7 +35,7 @@ def ask(port: int, request: Request, which: int = 0) -> bytes:
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CLIENT_TIMEOUT_S)
     try:
-        connection.request("POST", request.path, request.bodies[which], {"Content-Type": request.content_type})
+        connection.request("POST", request.path, request.bodies[which], request.headers)
         answer = connection.getresponse()
         content = answer.read()
     except (OSError, http.client.HTTPException) as error:
@@ -76,7 +76,8 @@ def wrk(port: int, request: Request, *, connections: int, seconds: float, cpus: 
     with _files(request.bodies) as bodies:
         options = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", f"--timeout={CLIENT_TIMEOUT_S}s", f"-s{SCRIPT}"]
         url = f"http://127.0.0.1:{port}{request.path}"
-        output = run(["wrk", *options, url, "--", request.content_type, *bodies], cpus)
+        headers = [f"{name}: {value}" for name, value in request.headers.items()]
+        output = run(["wrk", *options, url, "--", *headers, *bodies], cpus)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     if not result["requests"]:
         raise LoadFailed(f"{url}: no answer within {seconds:.0f} s; give it more with --seconds")

@@ -15,12 +15,21 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Request:
-    """A POST; clients send its bodies in turn. `images` is how many pictures each body holds."""
+    """A POST; clients send its bodies in turn. `images` is how many pictures each body holds.
+
+    `json_bytes`: how many bytes of a body are JSON where raw tensors follow it (Open Inference Protocol).
+    """
 
     path: str
     content_type: str
     bodies: tuple[bytes, ...]
     images: int = 1
+    json_bytes: int | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        length = {} if self.json_bytes is None else {"Inference-Header-Content-Length": str(self.json_bytes)}
+        return {"Content-Type": self.content_type} | length
 
 
 def digits(count: int) -> list[Pixels]:

@@ -1,15 +1,19 @@
--- wrk -s wrk.lua URL -- CONTENT_TYPE BODY_FILE...: posts the bodies in turn; the last line it prints is JSON.
+-- wrk -s wrk.lua URL -- 'NAME: VALUE'... BODY_FILE...: posts the bodies in turn; the last line it prints is JSON.
 
 local requests, turn = {}, 0
 
 function init(arguments)
   wrk.method = "POST"
-  wrk.headers["Content-Type"] = arguments[1]
-  for index = 2, #arguments do
-    local file = assert(io.open(arguments[index], "rb"))
-    wrk.body = file:read("*a")
-    file:close()
-    requests[#requests + 1] = wrk.format()
+  for _, argument in ipairs(arguments) do
+    local name, value = argument:match("^([%w-]+): (.*)$")
+    if name then
+      wrk.headers[name] = value
+    else
+      local file = assert(io.open(argument, "rb"))
+      wrk.body = file:read("*a")
+      file:close()
+      requests[#requests + 1] = wrk.format()
+    end
   end
 end
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import signal
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from types import FrameType
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
@@ -24,29 +17,30 @@ from service.api.docs import docs_routes
 from service.api.edge import Edge
 from service.api.health import LIVE, READY, health_routes
 from service.api.keys import Keys
+from service.api.metrics import metrics_routes
 from service.api.models import model_routes
 from service.api.predict import DigitRoutes
 from service.api.problems import problem_reply, reply_to
 from service.api.reading import Reader
 from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
+from service.api.reports import REPORTS, report_files
 from service.api.schemas import BatchAnswer, ConfidenceAnswer, PredictAnswer, SaliencyAnswer
 from service.api.v2.infer import Inference
 from service.api.v2.messages import InferAnswer
 from service.api.v2.routes import ProtocolRoutes
 from service.api.web import Page
+from service.counters import Counters
 from service.errors import ServiceError
 from service.inference.board import Board
 from service.inference.reload import Reloader
 from service.inference.repository import Repository
 from service.inference.runtime import available_cpus, check_installation
+from service.lifespan import lifespan
 from service.logs import AccessLog
+from service.metrics import Metrics
+from service.sampling import Sampler
 from service.settings import Settings, read_settings
-
-# Runs expected to be shorter happen on the event loop; a hop to a thread costs about 0.1 ms (docs/log.md).
-INLINE_RUN_S = 0.005
-# Requests in flight are young for long; with CPython's 700 they are looked through at every batch (docs/log.md).
-YOUNG_OBJECTS = 20_000
-log = structlog.stdlib.get_logger(__name__)
+from service.tracing import Tracing
 
 
 class DigitService(FastAPI):
@@ -70,62 +64,75 @@ def create_app(settings: Settings | None = None) -> DigitService:
     """The service for these settings (by default the environment's). Models load when its lifespan starts.
 
     Raises:
-        StartupError: a setting out of its range, or no usable ONNX Runtime.
+        StartupError: a setting out of its range, no usable ONNX Runtime, or traces without OpenTelemetry.
     """
     settings = settings or read_settings()
     check_installation()
     threads = settings.threads or max(1, available_cpus() // worker_count(settings))
-    repository = Repository(
-        settings.model_repository,
-        device=settings.device,
-        threads=threads,
-        default_model=settings.default_model,
-        required=settings.required_models,
-        max_batch_size=settings.max_batch_size,
-        versions_kept=settings.versions_kept,
-    )
-    reloader = Reloader(
-        repository,
-        Board.of_the_workers(),
-        poll_s=settings.repository_poll_s,
-        retire_after_s=settings.request_timeout_s,
-    )
+    board = Board.of_the_workers()
+    metrics = Metrics(Counters(board.folder))
+    repository = _repository(settings, metrics, threads)
+    reloader = Reloader(repository, board, poll_s=settings.repository_poll_s, retire_after_s=settings.request_timeout_s)
+    sampler = Sampler(metrics, repository)
+    tracing = Tracing() if settings.traces else None
+    access_log = AccessLog(enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every)
     workers = ThreadPoolExecutor(max(2, threads), thread_name_prefix="digits")
     app = DigitService(
         title="digit-service",
         version=__version__,
         description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457).",
-        lifespan=_lifespan(reloader, workers, settings),
+        lifespan=lifespan(settings, reloader, sampler, tracing, access_log, workers),
         docs_url=None,  # ours needs no address outside
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers={ServiceError: _on_error, HTTPException: _on_http_error, Exception: _on_error},
     )
-    app.repository = repository
-    app.reloader = reloader
-    app.settings = settings
-    reader, budget = Reader(settings, workers), Budget(settings.max_pending_bytes)
-    hot = _hot_routes(app, DigitRoutes(repository, settings, reader, budget), settings.max_batch_images)
-    _add_inference(app, hot, Inference(repository, settings, reader, budget))
+    app.repository, app.reloader, app.settings = repository, reloader, settings
     keys = Keys(_secret(settings.api_key), _secret(settings.admin_key))
-    app.include_router(ProtocolRoutes(reloader, keys, draining=lambda: app.draining).router())
-    app.include_router(model_routes(repository, settings.default_model))
-    app.include_router(health_routes(repository, lambda: app.draining))
-    app.include_router(docs_routes(app.title))
     page = Page()
-    app.include_router(page.routes())
+    hot = _add_routes(app, sampler, Reader(settings, workers), keys, page)
     openapi.describe(app, with_key=settings.api_key is not None)
     app.edge = Edge(
         app.framework,
         hot,
         keys=keys,
         open_paths=page.paths | {LIVE.encode(), READY.encode(), b"/v2/health/live", b"/v2/health/ready"},
-        access_log=AccessLog(
-            enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every
-        ),
+        access_log=access_log,
         max_requests=settings.max_queue_size,
+        metrics=metrics,
+        tracing=tracing,
     )
     return app
+
+
+def _repository(settings: Settings, metrics: Metrics, threads: int) -> Repository:
+    return Repository(
+        settings.model_repository,
+        mirrors=settings.mirror,
+        device=settings.device,
+        threads=threads,
+        default_model=settings.default_model,
+        required=settings.required_models,
+        max_batch_size=settings.max_batch_size,
+        versions_kept=settings.versions_kept,
+        metrics=metrics,
+    )
+
+
+def _add_routes(app: DigitService, sampler: Sampler, reader: Reader, keys: Keys, page: Page) -> dict[bytes, Handler]:
+    """Every route; those that the edge answers without the framework are returned, too."""
+    settings, repository = app.settings, app.repository
+    budget = Budget(settings.max_pending_bytes)
+    hot = _hot_routes(app, DigitRoutes(repository, settings, reader, budget), settings.max_batch_images)
+    _add_inference(app, hot, Inference(repository, settings, reader, budget))
+    app.include_router(ProtocolRoutes(app.reloader, keys, sampler, draining=lambda: app.draining).router())
+    app.include_router(model_routes(repository, settings.default_model, settings.reports))
+    app.mount(REPORTS, report_files(settings.reports))
+    app.include_router(health_routes(repository, lambda: app.draining))
+    app.include_router(metrics_routes(sampler))
+    app.include_router(docs_routes(app.title))
+    app.include_router(page.routes())
+    return hot
 
 
 def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[bytes, Handler]:
@@ -161,9 +168,10 @@ def _add_inference(app: DigitService, hot: dict[bytes, Handler], inference: Infe
             return await inference.infer(inbound, name, version)
 
         app.repository.find(name, version)  # raises where there is none
-        inbound = Inbound.from_scope(request.scope, request.receive)
+        inbound: Inbound = request.scope["inbound"]
         if inbound.raw_path == request.scope["path"].encode():  # not one of its endless percent-encoded spellings
             hot.setdefault(inbound.raw_path, handler)
+            app.edge.routes[inbound.raw_path] = request.scope["route"].path
         return _response(await handler(inbound))
 
     for path in ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):
@@ -184,7 +192,7 @@ def _secret(key: SecretStr | None) -> str | None:
 
 def _framework_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return _response(await handler(Inbound.from_scope(request.scope, request.receive)))
+        return _response(await handler(request.scope["inbound"]))
 
     return endpoint
 
@@ -198,7 +206,7 @@ def _response(reply: Reply) -> Response:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return _response(reply_to(error, request.scope["request_id"], request.url.path.encode()))
+    return _problem(request, reply_to(error, request.scope["request_id"], request.url.path.encode()))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -209,7 +217,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     }.get(error.status_code, ("malformed_request", error.detail))
     headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
     path = request.url.path.encode()
-    return _response(problem_reply(code, detail, request.scope["request_id"], headers, error.status_code, path))
+    return _problem(request, problem_reply(code, detail, request.scope["request_id"], headers, error.status_code, path))
+
+
+def _problem(request: Request, reply: Reply) -> Response:
+    request.scope["problem_code"] = reply.code
+    return _response(reply)
 
 
 def _one_line_failures(send: Send) -> Send:
@@ -226,49 +239,3 @@ def _one_line_failures(send: Send) -> Send:
 def worker_count(settings: Settings) -> int:
     """How many processes share the CPUs."""
     return settings.workers or available_cpus()
-
-
-def _lifespan(reloader: Reloader, workers: ThreadPoolExecutor, settings: Settings) -> Any:
-    @asynccontextmanager
-    async def lifespan(app: DigitService) -> AsyncIterator[None]:
-        await asyncio.get_running_loop().run_in_executor(workers, reloader.load)
-        app.repository.start(max_queue_size=settings.max_queue_size, inline_below_s=INLINE_RUN_S)
-        reloader.start()
-        _reload_on_hangup(reloader)
-        # What start-up left lives for ever: the collector need not walk its 30 ms again and again (docs/log.md).
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS, 10, 10)
-        if settings.drain_delay_s:
-            _drain_before_stopping(app, settings.drain_delay_s)
-        yield
-        await reloader.close()
-        await app.repository.close()
-        app.edge.access_log.flush()
-        workers.shutdown()
-
-    return lifespan
-
-
-def _reload_on_hangup(reloader: Reloader) -> None:
-    if threading.current_thread() is threading.main_thread():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.rescan)
-
-
-def _drain_before_stopping(app: DigitService, delay_s: float) -> None:
-    """On SIGTERM first stop being ready, so that load balancers look elsewhere; the server's handler comes later."""
-    stop = signal.getsignal(signal.SIGTERM)
-    if not callable(stop) or threading.current_thread() is not threading.main_thread():
-        return
-    then = stop
-    loop = asyncio.get_running_loop()
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        if app.draining:
-            then(number, frame)
-            return
-        app.draining = True
-        log.info("draining", seconds=delay_s)
-        loop.call_soon_threadsafe(lambda: loop.call_later(delay_s, then, number, frame))
-
-    signal.signal(signal.SIGTERM, drain)

@@ -22,6 +22,7 @@ from service.app import create_app, worker_count
 from service.errors import StartupError
 from service.hot_protocol import HotProtocol
 from service.inference.board import FOLDER_VARIABLE, Board
+from service.inference.mirror import local_folder
 from service.inference.repository import scan
 from service.inference.runtime import check_device
 from service.logs import configure_logs
@@ -107,15 +108,26 @@ def serve(settings: Settings) -> None:
             signal.signal(number, lambda *_: None)
         _Server(_Config(app, settings)).run([listening])
         return
-    app.repository.scan()  # what can be told without loading is told here; loading is for the workers
+    app.repository.fetch_and_scan()  # what can be told without loading is told here; loading is for the workers
     # Each of them reads the settings again, from the environment that it inherits.
     config = _Config("service.app:create_app", settings, factory=True, workers=workers)
-    with tempfile.TemporaryDirectory(prefix="digits-") as shared:
+    with _shared_folder() as shared:
         os.environ[FOLDER_VARIABLE] = shared
         supervisor = _Supervisor(config, [listening])
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise StartupError("A worker could not start; the log above says why.")
+
+
+def _shared_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where the workers tell each other what they count and follow. Raises `StartupError`."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="digits-")
+    except OSError as error:
+        raise StartupError(
+            f"Several workers need a temporary folder to share, and there is none: {error}. "
+            "Set TMPDIR to a folder that can be written, or DIGITS_WORKERS=1."
+        ) from None
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -142,5 +154,7 @@ def _greet(config: uvicorn.Config, port: int) -> None:
     settings = config.settings
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    names = ", ".join(sorted({version.name for version in scan(settings.model_repository)}))
+    names = ", ".join(
+        sorted({version.name for version in scan(local_folder(settings.model_repository, settings.mirror))})
+    )
     print(f"Serving {names} on {url} (API: {url}/docs)\nTry: curl -F file=@{EXAMPLE} {url}/predict", flush=True)

@@ -28,9 +28,17 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    model_repository: Path = Field(
+    model_repository: Path | str = Field(
         default_factory=default_model_repository,
-        description="Folder that holds `<name>/<version>/model.onnx`. Default: the models that come with the service.",
+        description="Folder that holds `<name>/<version>/model.onnx`, or the `s3://`, `gs://` or `https://` address of "
+        "one (needs the extra `remote`). Default: the models that come with the service.",
+    )
+    mirror: Path | None = Field(
+        None,
+        description="Where a repository that is an address is copied to. Default: a folder below the temporary one.",
+    )
+    reports: Path = Field(
+        Path("reports"), description="Folder that `digits report` writes into; what it holds is served at `/reports`."
     )
     default_model: str = Field("cnn", min_length=1, description="Model that answers when a request names none.")
     required_models: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -102,6 +110,10 @@ class Settings(BaseSettings):
         le=3600,
         description="After SIGTERM: how long to go on answering, no longer ready, before closing the port.",
     )
+    traces: bool = Field(
+        False,
+        description="Send OpenTelemetry traces; the standard `OTEL_` variables say where to. Needs the extra `otel`.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto`: text on a terminal, JSON lines elsewhere."
@@ -110,6 +122,11 @@ class Settings(BaseSettings):
     access_log_every: int = Field(
         1, ge=1, description="Log only every n-th request that was answered well; failures are always logged."
     )
+
+    @field_validator("model_repository")
+    @classmethod
+    def _folder_or_address(cls, value: Path | str) -> Path | str:
+        return value if isinstance(value, str) and "://" in value else Path(value)
 
     @field_validator("required_models", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ The hot routes are answered from here without the framework: it costs several ti
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,8 +17,12 @@ from service.api.problems import reply_to
 from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
 from service.errors import Overloaded
 from service.logs import AccessLog
+from service.metrics import Metrics
+from service.tracing import TRACEPARENT, Stages, Tracing
 
+TIMING = re.compile(r"(\w+);dur=([\d.]+)")
 PACE_ANSWERS = 256  # between two looks at the clock
+NO_ROUTE = "none"
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for the log: nobody is there to read one
 
 
@@ -33,9 +38,14 @@ class Edge:
         open_paths: frozenset[bytes],
         access_log: AccessLog,
         max_requests: int,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self.hot = hot
+        self.routes = {path: path.decode() for path in hot}  # what the metrics call them
+        self._metrics = metrics
+        self._tracing = tracing
         self._keys = keys
         self._open_paths = open_paths
         self.access_log = access_log
@@ -48,7 +58,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request = Inbound.from_scope(scope, receive)
-        scope["request_id"] = request.id
+        scope["request_id"], scope["inbound"] = request.id, request
         handler = self.hot.get(request.raw_path) if request.method == "POST" else None
         if handler is None:
             await self._ask_framework(request, scope, send)
@@ -76,7 +86,7 @@ class Edge:
             retry_after_s=self._in_flight * self._pace.seconds_per_answer,
         )
         reply = reply_to(error, request.id, request.raw_path)
-        self._log(request, reply.status, time.perf_counter(), "")
+        self._end(request, reply.status, time.perf_counter(), code=reply.code)
         return reply
 
     def leave(self) -> None:
@@ -87,20 +97,26 @@ class Edge:
     async def respond(self, request: Inbound, handler: Handler) -> Reply | None:
         """The answer of a hot route that was admitted, or the problem it met; None when the client has left."""
         started = time.perf_counter()
+        span = None if self._tracing is None else self._tracing.begin(request.method, request.headers)
         try:
             self._authorise(request)
             reply = await handler(request)
         except Disconnected:
-            self._log(request, CLIENT_CLOSED_REQUEST, started, "")
+            self._end(request, CLIENT_CLOSED_REQUEST, started, span=span)
             return None
         except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
             reply = reply_to(error, request.id, request.raw_path)
-        self._log(request, reply.status, started, reply.timings)
+        if self._tracing is not None:
+            reply.extra_headers.append((TRACEPARENT, self._tracing.traceparent(span)))
+        self._end(request, reply.status, started, reply.timings, reply.code, span=span)
         return reply
 
     async def _ask_framework(self, request: Inbound, scope: Scope, send: Send) -> None:
         started = time.perf_counter()
-        outgoing = _Stamped(send, request.id)
+        span, outgoing = None, _Stamped(send, request.id)
+        if self._tracing is not None and not self._is_probe(request.raw_path):
+            span = self._tracing.begin(request.method, request.headers)
+            outgoing.headers.append((TRACEPARENT, self._tracing.traceparent(span)))
         try:
             self._authorise(request)
             await self._app(scope, request.receive, outgoing)
@@ -108,8 +124,11 @@ class Edge:
             # Starlette raises a bug again after it let our handler answer it.
             if not outgoing.status:
                 reply = reply_to(error, request.id, request.raw_path)
+                scope["problem_code"] = reply.code
                 await _send(outgoing, reply, request.id)
-        self._log(request, outgoing.status or CLIENT_CLOSED_REQUEST, started, "")
+        route = getattr(scope.get("route"), "path", NO_ROUTE)
+        status = outgoing.status or CLIENT_CLOSED_REQUEST
+        self._end(request, status, started, code=scope.get("problem_code", ""), route=route, span=span)
 
     def _authorise(self, request: Inbound) -> None:
         if self._keys.wanted and not self._is_probe(request.raw_path):
@@ -118,12 +137,34 @@ class Edge:
     def _is_probe(self, path: bytes) -> bool:
         return path in self._open_paths or (path.startswith(b"/v2/models/") and path.endswith(b"/ready"))
 
-    def _log(self, request: Inbound, status: int, started: float, timings: str) -> None:
+    def _end(
+        self,
+        request: Inbound,
+        status: int,
+        started: float,
+        timings: str = "",
+        code: str = "",
+        route: str = "",
+        span: Any = None,
+    ) -> None:
+        """Every request ends here, once: counted and, but for probes that were answered well, logged."""
+        seconds = time.perf_counter() - started
+        route = route or self.routes.get(request.raw_path, NO_ROUTE)
+        model = request.model
+        name, version = (model.name, model.version) if model is not None else ("", "")
+        self._metrics.request(route, name, version, status, seconds)
+        if request.decode_s is not None:
+            self._metrics.decoded(route, request.decode_s)
+        if code:
+            self._metrics.refused(code)
+        if span is not None and self._tracing is not None:
+            told = {"url.path": request.raw_path.decode("latin-1"), "digits.request_id": request.id}
+            told |= {"digits.model": name, "digits.version": version} if name else {}
+            self._tracing.end(span, route, status, told, _stages(request, timings))
         if request.method != "POST" and status == HTTPStatus.OK and self._is_probe(request.raw_path):
             return  # probes come every few seconds and the page's files by the dozen: only failures are news
-        duration_ms = (time.perf_counter() - started) * 1e3
         path = request.raw_path.decode("latin-1")
-        self.access_log.write(request.method, path, status, duration_ms, request.id, timings)
+        self.access_log.write(request.method, path, status, seconds * 1e3, request.id, timings)
 
 
 class Pace:
@@ -148,15 +189,28 @@ class _Stamped:
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
-        self._request_id = (b"x-request-id", request_id.encode())
+        self.headers = [(b"x-request-id", request_id.encode())]
         self.status = 0
 
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message.get("headers", ())
-            message["headers"] = [*(h for h in headers if h[0] != b"x-request-id"), self._request_id]
+            message["headers"] = [*(h for h in headers if h[0] != b"x-request-id"), *self.headers]
         await self._send(message)
+
+
+def _stages(request: Inbound, timings: str) -> Stages:
+    """Where the time went: reading what came, then what Server-Timing tells, one after the other."""
+    if request.decode_s is None:
+        return []
+    stages: Stages = [("decode", request.decode_at, request.decode_s)]
+    began = request.decode_at + request.decode_s
+    for name, milliseconds in TIMING.findall(timings):
+        if name != "decode":
+            stages.append(("inference" if name == "infer" else name, began, seconds := float(milliseconds) / 1e3))
+            began += seconds
+    return stages
 
 
 async def _send(send: Send, reply: Reply, request_id: str) -> None:

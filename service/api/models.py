@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastapi import APIRouter, Response
 
 from service.api.openapi import answers
+from service.api.reports import report_path
 from service.api.schemas import ModelInfo, ModelList, VersionInfo, encode
 from service.inference.repository import Repository
 from service.inference.version import ModelVersion
 
 
-def model_routes(repository: Repository, default_model: str) -> APIRouter:
+def model_routes(repository: Repository, default_model: str, reports: Path) -> APIRouter:
     router = APIRouter(tags=["models"])
 
     def info(name: str) -> ModelInfo:
@@ -20,7 +23,7 @@ def model_routes(repository: Repository, default_model: str) -> APIRouter:
             default=name == default_model,
             ready=repository.has_ready(name),
             labels=versions[0].labels,
-            versions=[_version(version) for version in versions],
+            versions=[_version(version, report_path(reports, version)) for version in versions],
         )
 
     @router.get("/models", summary="What is loaded", responses=answers(ModelList, "unauthorized", "internal"))
@@ -38,7 +41,7 @@ def model_routes(repository: Repository, default_model: str) -> APIRouter:
     return router
 
 
-def _version(version: ModelVersion) -> VersionInfo:
+def _version(version: ModelVersion, report: str | None) -> VersionInfo:
     card = version.card.everything
     return VersionInfo(
         version=version.version,
@@ -50,6 +53,7 @@ def _version(version: ModelVersion) -> VersionInfo:
         sha256=version.sha256,
         trained_at=card.get("trained_at"),
         max_batch_size=version.max_batch_size,
+        report=report,
         card={key: value for key, value in card.items() if key != "golden"},
     )
 

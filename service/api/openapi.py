@@ -42,6 +42,12 @@ def answers(answer: type[msgspec.Struct], *codes: str) -> dict[int | str, dict[s
     return _responses((answer.__doc__ or "").strip(), content, codes, {PROBLEM_JSON.decode(): _schema("Problem")})
 
 
+def text_answers(description: str, *codes: str) -> dict[int | str, dict[str, Any]]:
+    """The same of a route that answers plain text."""
+    problem = {PROBLEM_JSON.decode(): _schema("Problem")}
+    return _responses(description, {"text/plain": {"schema": {"type": "string"}}}, codes, problem)
+
+
 def protocol_answers(
     answer: type[msgspec.Struct] | None, *codes: str, many: bool = False
 ) -> dict[int | str, dict[str, Any]]:

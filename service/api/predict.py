@@ -57,12 +57,12 @@ class DigitRoutes:
         model, asked = self._understand(request)
         limits = self._settings
         body = await self._receive(request, "files")
-        started = time.perf_counter()
+        request.decode_at = started = time.perf_counter()
         try:
             pictures, images = await self._reader.many(body, asked.preprocess)
         finally:
             self._budget.give_back(body.held)
-        decode_s = time.perf_counter() - started
+        request.decode_s = decode_s = time.perf_counter() - started
         good = [image for image in images if isinstance(image, Normalised)]
         found = await predict(model, good, limits.request_timeout_s) if good else Predictions(model, [], 0, 0)
         rows = iter(found.rows)
@@ -102,17 +102,20 @@ class DigitRoutes:
 
     def _understand(self, request: Inbound) -> tuple[ModelVersion, _Asked]:
         query = request.query
-        return self._repository.find(query.get("model"), query.get("version"), digits=True), _Asked(query)
+        model = self._repository.find(query.get("model"), query.get("version"), digits=True)
+        request.model = model
+        return model, _Asked(query)
 
     async def _one_image(self, request: Inbound, asked: _Asked) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""
         body = await self._receive(request, "file")
-        started = time.perf_counter()
+        request.decode_at = started = time.perf_counter()
         try:
             image = await self._reader.one(body, asked.preprocess)
         finally:
             self._budget.give_back(body.held)
-        return image, time.perf_counter() - started
+        request.decode_s = decode_s = time.perf_counter() - started
+        return image, decode_s
 
     async def _receive(self, request: Inbound, wanted: str) -> Body:
         limits = self._settings

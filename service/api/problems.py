@@ -62,7 +62,7 @@ def problem_reply(
     status = status or STATUS_OF_CODE.get(code, 500)
     if path == V2 or path.startswith(V2 + b"/"):
         status = HTTPStatus.BAD_REQUEST if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
-        return Reply(encode({"error": detail}), status, JSON, headers or [])
+        return Reply(encode({"error": detail}), status, JSON, headers or [], code=code)
     body = Problem(
         type=f"urn:digit-service:problem:{code}",
         title=HTTPStatus(status).phrase,
@@ -71,4 +71,4 @@ def problem_reply(
         instance=f"urn:digit-service:request:{request_id}",
         code=code,
     )
-    return Reply(encode(body), status, PROBLEM_JSON, headers or [])
+    return Reply(encode(body), status, PROBLEM_JSON, headers or [], code=code)

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
+from service.inference.version import ModelVersion
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -22,10 +24,11 @@ SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 class Inbound:
     """One HTTP request. Header names are lower case; `id` is the client's X-Request-ID where it sent a sane one.
 
-    `body` is the whole body where it came at once; else `receive` brings it.
+    `body` is the whole body where it came at once; else `receive` brings it. For metrics and traces its handler tells
+    which `model` answers, when it began to read what came (time.perf_counter) and how many seconds that took.
     """
 
-    __slots__ = ("body", "headers", "id", "method", "query", "raw_path", "receive")
+    __slots__ = ("body", "decode_at", "decode_s", "headers", "id", "method", "model", "query", "raw_path", "receive")
 
     def __init__(
         self,
@@ -41,6 +44,9 @@ class Inbound:
         self.headers: Mapping[bytes, bytes] = dict(headers)
         self.receive = receive
         self.body: bytes | None = None
+        self.model: ModelVersion | None = None
+        self.decode_at = 0.0
+        self.decode_s: float | None = None
         given = self.headers.get(b"x-request-id")
         sane = given is not None and SANE_ID.fullmatch(given)
         self.id: str = given.decode() if sane else new_id()  # type: ignore[union-attr]
@@ -65,9 +71,9 @@ def _parse_query(raw: bytes) -> Mapping[str, str]:
 
 
 class Reply:
-    """A whole answer. `timings` is its Server-Timing header, empty where nothing was predicted."""
+    """A whole answer. `timings` is its Server-Timing header, where something was predicted; `code` is an error's."""
 
-    __slots__ = ("body", "content_type", "extra_headers", "status", "timings")
+    __slots__ = ("body", "code", "content_type", "extra_headers", "status", "timings")
 
     def __init__(
         self,
@@ -76,8 +82,10 @@ class Reply:
         content_type: bytes = JSON,
         extra_headers: list[tuple[bytes, bytes]] | None = None,
         timings: str = "",
+        code: str = "",
     ) -> None:
         self.body = body
+        self.code = code
         self.status = status
         self.content_type = content_type
         self.extra_headers = extra_headers or []

@@ -168,6 +168,7 @@ class VersionInfo(Struct):
     sha256: Annotated[str, Meta(description="Digest of model.onnx.")]
     trained_at: str | None
     max_batch_size: int
+    report: Annotated[str | None, Meta(description="Path of the page that `digits report` wrote about it.")]
     card: Annotated[dict[str, Any], Meta(description="How it was made: `model.json` without its golden inputs.")]
 
 

@@ -43,7 +43,7 @@ class Page:
         files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
         digest = hashlib.sha256(b"".join(name.encode() + content for name, content in files.items())).hexdigest()[:12]
         index = files.pop("index.html").replace(b"{web}", f"web/{digest}".encode())
-        self.files = {"/": ("index.html", index)}
+        self.files = {"/": ("index.html", index), "/favicon.ico": ("icon.svg", files["icon.svg"])}
         self.files |= {f"/web/{digest}/{name}": (name, content) for name, content in files.items()}
 
     @property
@@ -58,9 +58,10 @@ class Page:
         return router
 
     async def _file(self, request: Request) -> Response:
-        name, content = self.files[request.scope["path"]]
+        path = request.scope["path"]
+        name, content = self.files[path]
         etag = f'W/"{_digest(content)}"'
-        headers = {**HEADERS, "etag": etag, "cache-control": ASK_FIRST if name == "index.html" else FOR_EVER}
+        headers = {**HEADERS, "etag": etag, "cache-control": FOR_EVER if path.startswith("/web/") else ASK_FIRST}
         if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         if not name.endswith(".png") and accepts_gzip(request.headers.get("accept-encoding", "")):

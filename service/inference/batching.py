@@ -19,6 +19,7 @@ import structlog
 
 from service.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
 from service.inference.runtime import Tensor
+from service.metrics import VersionMetrics
 
 Rows = tuple[Tensor, ...]  # one array for each input or output of the network, all with the same number of rows
 Run = Callable[[Rows], Sequence[Tensor]]
@@ -59,13 +60,17 @@ class _Waiter:
         self.future = future
         self.alone = False  # a micro-batch that it was in failed
 
+    def differs_from(self, other: _Waiter) -> bool:
+        """Whether the two have rows of different shapes."""
+        return [array.shape[1:] for array in self.inputs] != [array.shape[1:] for array in other.inputs]
+
 
 class MicroBatcher:
     """Batches the calls of the running event loop for one network.
 
     `run` gets stacked inputs and returns the outputs, row for row. Runs expected to take less than `inline_below_s`
     happen on the loop, where a hop to a thread costs more than they do; all others in `executor`, one at a time.
-    `max_batch_size` and `max_queue_size` count images.
+    `max_batch_size` and `max_queue_size` count images. Where `shapes_vary`, only rows of the same shapes run together.
     """
 
     def __init__(
@@ -77,8 +82,12 @@ class MicroBatcher:
         max_queue_size: int,
         seconds_per_image: float = math.inf,
         inline_below_s: float = 0.0,
+        shapes_vary: bool = False,
+        metrics: VersionMetrics | None = None,
     ) -> None:
         self._run = run
+        self._shapes_vary = shapes_vary
+        self._metrics = metrics
         self._executor = executor
         self.max_batch_size = max_batch_size
         self.max_queue_size = max_queue_size
@@ -109,17 +118,16 @@ class MicroBatcher:
         waiters = self._enqueue(inputs, timeout_s)
         try:
             if len(waiters) == 1:
-                return await waiters[0].future
-            answers = [await waiter.future for waiter in waiters]
+                answer = await waiters[0].future
+            else:
+                answer = _together([await waiter.future for waiter in waiters])
         except BaseException:
             for waiter in waiters:
                 self._forget(waiter)
             raise
-        return Answer(
-            tuple(np.concatenate(parts) for parts in zip(*(answer.outputs for answer in answers), strict=True)),
-            max(answer.queue_s for answer in answers),
-            sum(answer.infer_s for answer in answers),
-        )
+        if self._metrics is not None:
+            self._metrics.answered(answer.queue_s, answer.infer_s)
+        return answer
 
     def statistics(self) -> Statistics:
         running = sum(waiter.count for waiter in self._running)
@@ -203,8 +211,11 @@ class MicroBatcher:
         batch: list[_Waiter] = []
         room = self.max_batch_size
         now = time.perf_counter()
-        while self._queue and (not batch or (self._queue[0].count <= room and not self._queue[0].alone)):
-            waiter = self._queue.popleft()
+        while self._queue:
+            waiter = self._queue[0]
+            if batch and (waiter.count > room or waiter.alone or (self._shapes_vary and waiter.differs_from(batch[0]))):
+                break
+            self._queue.popleft()
             self._queued_images -= waiter.count
             if waiter.future.done():  # its caller left
                 continue
@@ -243,6 +254,8 @@ class MicroBatcher:
             return
         self._runs += 1
         self._images += total
+        if self._metrics is not None:
+            self._metrics.ran(total)
         measured = infer_s / total
         known = self._seconds_per_image
         self._seconds_per_image = known + RATE_SMOOTHING * (measured - known) if math.isfinite(known) else measured
@@ -301,6 +314,15 @@ class MicroBatcher:
                 waiter.future.set_exception(_too_late(now - waiter.queued_at))
         if self._queue:
             self._watch_deadline()
+
+
+def _together(answers: Sequence[Answer]) -> Answer:
+    """The answers to the parts of one call as one."""
+    return Answer(
+        tuple(np.concatenate(parts) for parts in zip(*(answer.outputs for answer in answers), strict=True)),
+        max(answer.queue_s for answer in answers),
+        sum(answer.infer_s for answer in answers),
+    )
 
 
 def _too_late(waited_s: float) -> DeadlineExceeded:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from service.counters import lives
+
 FOLDER_VARIABLE = "_DIGITS_BOARD"  # how the supervisor tells its workers which folder that is
 
 
@@ -82,9 +84,7 @@ class Board:
 
 
 def _lives(path: Path) -> bool:
-    try:
-        os.kill(int(path.stem), 0)
-    except ProcessLookupError:
+    if not lives(int(path.stem)):
         path.unlink(missing_ok=True)
         return False
     return True

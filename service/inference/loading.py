@@ -188,8 +188,7 @@ def _warm_up(version: ModelVersion) -> None:
         started = time.perf_counter()  # the first run is slower than all others
         version.run(_example(version.inputs, 1, rng))
         version.seconds_per_image = time.perf_counter() - started
-        fixed = not any(-1 in spec.shape[1:] for spec in version.inputs)
-        version.shares_runs = version.has_batch_axis and fixed and _rows_are_independent(version, rng)
+        version.shares_runs = version.has_batch_axis and _rows_are_independent(version, rng)
     except Exception as error:  # noqa: BLE001 - the network may be right to refuse what we made up
         log.warning("not warmed up: it refuses made-up tensors", model=version.name, reason=str(error)[:500])
 

@@ -48,7 +48,11 @@ async def predict(model: ModelVersion, images: Sequence[Normalised], timeout_s: 
         raise NotReady(f"Model {model.name} is not loaded.")
     stacked = images[0].pixels[np.newaxis] if len(images) == 1 else np.stack([image.pixels for image in images])
     answer = await model.batcher.submit((stacked,), timeout_s)
-    return Predictions(model, read_rows(answer.outputs[-1], images), answer.queue_s, answer.infer_s)
+    rows = read_rows(answer.outputs[-1], images)
+    if model.predictions is not None:
+        for row in rows:
+            model.predictions.predicted(row.digit, row.confidence)
+    return Predictions(model, rows, answer.queue_s, answer.infer_s)
 
 
 def read_rows(told: Tensor, images: Sequence[Normalised]) -> list[Prediction]:

@@ -59,6 +59,8 @@ class Reloader:
             wanted = self.board.read()
             again = wanted.again if wanted.generation != self._followed else None
             loop = asyncio.get_running_loop()
+            max_age_s = self._poll_s / 2 if wanted.generation == self._followed else 0.0
+            await loop.run_in_executor(self._executor, self.repository.fetch, max_age_s)
             models = await loop.run_in_executor(self._executor, self.repository.prepare, wanted.unloaded, again)
             self.repository.apply(models, wanted.unloaded, self._retire_after_s)
             self._acknowledge(wanted.generation)

@@ -14,42 +14,58 @@ import structlog
 
 from service.errors import ModelNotFound, NotReady, StartupError
 from service.inference.loading import ModelFailed, load, stamp
+from service.inference.mirror import Mirror, local_folder
 from service.inference.runtime import Device
 from service.inference.version import ModelVersion
+from service.metrics import Metrics
 
 Models = dict[str, list[ModelVersion]]  # versions newest first
+JUST_NOW_S = 60.0  # the supervisor has fetched, then each worker starts
 log = structlog.stdlib.get_logger(__name__)
 
 
 class Repository:
-    """Loads what a folder holds and finds the version that a request asks for.
+    """Loads what a folder, or an address, holds and finds the version that a request asks for.
 
     Of a model the newest `versions_kept` that can be served are loaded; 0 means all.
     """
 
     def __init__(
         self,
-        root: Path,
+        root: Path | str,
         *,
+        mirrors: Path | None = None,
         device: Device,
         threads: int,
         default_model: str,
         required: tuple[str, ...] = (),
         max_batch_size: int = 0,
         versions_kept: int = 0,
+        metrics: Metrics | None = None,
     ) -> None:
-        self.root = root
+        self.root = local_folder(root, mirrors)
+        self._mirror = None if isinstance(root, Path) else Mirror(root, self.root)
         self._device = device
         self._threads = threads
         self._default_model = default_model
         self._required = required
         self._max_batch_size = max_batch_size
         self._versions_kept = versions_kept
+        self._metrics = metrics or Metrics()
         self._models: Models = {}
         self._limits: tuple[int, float] | None = None  # of the micro-batchers, once they are started
         self._draining: set[asyncio.Task[None]] = set()
         self._expected: set[str] = set()  # models that could be served once, and are neither removed nor unloaded
         self._lock = threading.Lock()
+
+    def fetch(self, max_age_s: float = 0.0) -> None:
+        """Where the repository is an address, bring the copy of it up to date. Takes long: in a thread.
+
+        Raises:
+            StartupError, OSError: see `Mirror.fetch`.
+        """
+        if self._mirror is not None:
+            self._mirror.fetch(max_age_s)
 
     def scan(self) -> list[ModelVersion]:
         """What is on disk, none of it loaded.
@@ -83,13 +99,23 @@ class Repository:
         with self._lock:
             if self._models:
                 return
-            self.scan()
+            self.fetch_and_scan()
             models = self.prepare(unloaded)
             for name in self._required or tuple(models):
                 if name not in unloaded and not any(version.answers for version in models[name]):
                     reasons = "; ".join(f"version {version.version}: {version.reason}" for version in models[name])
                     raise StartupError(f"Required model {name} of {self.root} cannot be served: {reasons}")
             self.apply(models, unloaded)
+
+    def fetch_and_scan(self) -> list[ModelVersion]:
+        """`scan`, after `fetch`; where that fails, of what was copied before. Raises `StartupError`."""
+        try:
+            self.fetch(JUST_NOW_S)
+        except OSError as error:
+            if not scan(self.root):
+                raise StartupError(f"{error}. Nothing was copied from there before.") from None
+            log.warning("the models' source cannot be read; what was copied before is served", error=str(error))
+        return self.scan()
 
     def prepare(self, unloaded: frozenset[str] = frozenset(), again: str | None = None) -> Models:
         """What should be loaded by what is on disk now; loads, warms and tests what is new. Takes long: in a thread.
@@ -171,13 +197,24 @@ class Repository:
             if version.answers:
                 self._start(version, *self._limits)
 
-    @staticmethod
-    def _start(version: ModelVersion, max_queue_size: int, inline_below_s: float) -> None:
-        version.start(max_queue_size=max_queue_size, inline_below_s=inline_below_s)
+    def _start(self, version: ModelVersion, max_queue_size: int, inline_below_s: float) -> None:
+        version.start(max_queue_size=max_queue_size, inline_below_s=inline_below_s, metrics=self._metrics)
         assert version.session is not None
         log.info(
             "model", name=version.name, version=version.version, state=version.state, provider=version.session.provider
         )
+
+    def measure(self) -> None:
+        """Tell the metrics what is loaded, what waits, and where it runs."""
+        states: set[tuple[str, str, str]] = set()
+        providers: set[tuple[str, str, str]] = set()
+        for version in self.versions():
+            states.add((version.name, version.version, version.state))
+            if version.session is not None:
+                providers.add((version.name, version.version, version.session.provider))
+            if version.batcher is not None and version.metrics is not None:
+                version.metrics.queued_images.set(version.batcher.statistics().queued_images)
+        self._metrics.states(states, providers)
 
     async def close(self) -> None:
         """Wait until every caller that is in has its answer."""
@@ -268,11 +305,10 @@ class Repository:
 
 
 async def _retire(version: ModelVersion, after_s: float) -> None:
-    assert version.batcher is not None
     try:
         await asyncio.sleep(after_s)
     finally:
-        await version.batcher.close()
+        await version.close()
         log.info("model retired", name=version.name, version=version.version)
 
 

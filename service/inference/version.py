@@ -14,6 +14,7 @@ from service.inference.batching import Answer, MicroBatcher, Rows
 from service.inference.card import DIGITS, Card
 from service.inference.runtime import Session, Tensor
 from service.inference.tensors import UNSUPPORTED, TensorSpec, specs
+from service.metrics import DigitMetrics, Metrics, VersionMetrics
 
 State = Literal["LOADING", "READY", "FAILED", "UNAVAILABLE"]
 SCORE = "out_of_distribution_score"  # the output of a network that can tell what is no digit, (n,) in 0..1
@@ -45,6 +46,8 @@ class ModelVersion:
     has_batch_axis: bool = False
     shares_runs: bool = False  # the rows of several callers may go through the network together
     batcher: MicroBatcher | None = None
+    metrics: VersionMetrics | None = None
+    predictions: DigitMetrics | None = None
     seconds_per_image: float = 0.0
     max_batch_size: int = 0
     padded_to: int = 0
@@ -117,8 +120,10 @@ class ModelVersion:
             outputs.append(told.round(7, out=told))
         return outputs
 
-    def start(self, *, max_queue_size: int, inline_below_s: float) -> None:
+    def start(self, *, max_queue_size: int, inline_below_s: float, metrics: Metrics) -> None:
         """Give it its micro-batcher. Call on the event loop that will submit."""
+        self.metrics = metrics.of_version(self.name, self.version)
+        self.predictions = metrics.of_digits(self.name) if self.reads_digits else None
         sizes_vary = any(-1 in spec.shape[1:] for spec in self.inputs)
         self.batcher = MicroBatcher(
             self.run if self.shares_runs else self._run_alone,
@@ -127,8 +132,17 @@ class ModelVersion:
             max_batch_size=self.max_batch_size if self.shares_runs else 1,
             max_queue_size=max_queue_size,
             seconds_per_image=self.seconds_per_image,
-            inline_below_s=0.0 if sizes_vary else inline_below_s,
+            # What a run will take is known where each of its rows is like the one that was timed.
+            inline_below_s=0.0 if sizes_vary or (self.has_batch_axis and not self.shares_runs) else inline_below_s,
+            shapes_vary=sizes_vary,
+            metrics=self.metrics,
         )
+
+    async def close(self) -> None:
+        """Answer who is in, then let go of the network, whose memory and threads wait for no collector then."""
+        if self.batcher is not None:
+            await self.batcher.close()
+        self.batcher = self.session = None
 
     def _run_alone(self, boxes: Rows) -> list[Tensor]:
         """One caller's tensors through the micro-batcher as if they were one row: shapes that nobody else's fit to."""

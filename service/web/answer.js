@@ -47,7 +47,7 @@ function predictionSet(set) {
   if (!set) return;
   const chips = set.digits.map((digit) => element("span", { className: "chip", textContent: digit }));
   const coverage = `${Math.round(set.coverage * 1000) / 10} %`;
-  $("set").replaceChildren(`In ${coverage} of cases it is in `, ...(chips.length ? chips : ["none of the ten"]));
+  $("set").replaceChildren(`${coverage} prediction set `, ...(chips.length ? chips : ["none of the ten"]));
 }
 
 function bars(models, digit) {

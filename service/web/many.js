@@ -101,13 +101,13 @@ function row({ url, filename, digit, confidence, told, error }) {
   const bar = element("span", { className: "bar" });
   bar.style.setProperty("--p", confidence ?? 0);
   const sure = confidence === null ? [] : [element("span", { className: "cell" }, bar, element("span", { className: "told", textContent: percent(confidence) }))];
-  return element("tr", { className: error ? "failed" : "" },
+  const cells = [
     element("td", {}, picture),
     element("th", { scope: "row", textContent: filename }),
     element("td", { className: "read", textContent: digit ?? "–" }),
-    element("td", { className: "sure" }, ...sure),
-    element("td", { textContent: told }),
-  );
+  ];
+  if (error) return element("tr", { className: "failed" }, ...cells, element("td", { colSpan: 2, textContent: told }));
+  return element("tr", {}, ...cells, element("td", { className: "sure" }, ...sure), element("td", { textContent: told }));
 }
 
 $("many-table").tHead.onclick = ({ target }) => {

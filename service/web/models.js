@@ -21,7 +21,7 @@ function card(model, version) {
   const shown = element("article", { className: "card" }, heading);
   if (version.reason) shown.append(element("p", { className: "quiet", textContent: version.reason }));
   shown.append(list);
-  if (version.report) shown.append(element("a", { className: "button", href: version.report, textContent: "Training report" }));
+  if (version.report) shown.append(element("a", { className: "button", href: version.report.slice(1), textContent: "Training report" }));
   shown.append(element("details", {}, element("summary", { textContent: "The whole card" }), element("pre", { className: "curl", tabIndex: 0, textContent: JSON.stringify(made, null, 1) })));
   return shown;
 }

@@ -1,8 +1,7 @@
 // Test digits of MNIST that came with the page, each once before any comes again.
 
-const LABELS = "105171323834754723926480492758246675990161367389845960205018";
-const COLUMNS = 10;
 const SIDE = 28;
+const EACH = 10; // row n of the sheet holds ten pictures of the digit n
 
 let sheet = null;
 let order = [];
@@ -10,12 +9,12 @@ let order = [];
 // A PNG file of the next one and its true digit.
 export async function nextSample() {
   sheet ??= await load();
-  if (!order.length) order = shuffled([...LABELS].keys());
+  if (!order.length) order = shuffled([...Array(10 * EACH).keys()]);
   const index = order.pop();
+  const [x, truth] = [index % EACH, Math.floor(index / EACH)];
   const canvas = new OffscreenCanvas(SIDE, SIDE);
-  const [x, y] = [index % COLUMNS, Math.floor(index / COLUMNS)];
-  canvas.getContext("2d", { alpha: false }).drawImage(sheet, -SIDE * x, -SIDE * y);
-  return { file: await canvas.convertToBlob({ type: "image/png" }), truth: Number(LABELS[index]) };
+  canvas.getContext("2d", { alpha: false }).drawImage(sheet, -SIDE * x, -SIDE * truth);
+  return { file: await canvas.convertToBlob({ type: "image/png" }), truth };
 }
 
 async function load() {
@@ -25,5 +24,4 @@ async function load() {
   return image;
 }
 
-const shuffled = (items) =>
-  [...items].map((item) => [Math.random(), item]).sort(([a], [b]) => a - b).map(([, item]) => item);
+const shuffled = (items) => items.map((item) => [Math.random(), item]).sort(([a], [b]) => a - b).map(([, item]) => item);

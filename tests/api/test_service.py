@@ -90,7 +90,7 @@ def test_openapi_names_every_body_form_and_error(client: httpx.Client) -> None:
             "multipart/form-data", "application/json", "application/octet-stream", "image/png", "image/jpeg",
         }  # fmt: skip
         assert {parameter["name"] for parameter in operation["parameters"]} == {
-            "model", "version", "preprocess", "receipt",
+            "model", "version", "preprocess", "coverage", "receipt",
         }  # fmt: skip
         assert set(operation["responses"]) == {
             "200", "400", "401", "404", "413", "415", "422", "500", "503", "504",
@@ -136,3 +136,14 @@ def test_hot_routes_answer_the_same_behind_the_framework(in_process: TestClient)
     assert framework.json() == direct.json()
     assert set(framework.headers) == set(direct.headers)
     assert in_process.post("/predict", content=b"", headers={"content-type": "image/png"}).status_code == 400
+
+
+def test_the_report_of_a_version_is_told_and_served(tmp_path: Path, settings: Callable[..., Settings]) -> None:
+    with TestClient(create_app(settings(reports=tmp_path))) as client:
+        assert client.get("/models/cnn").json()["versions"][0]["report"] is None
+        (tmp_path / "cnn-1").mkdir()
+        (tmp_path / "cnn-1/index.html").write_text("<h1>cnn 1</h1>")
+        report = client.get("/models/cnn").json()["versions"][0]["report"]
+        assert client.get(report).text == "<h1>cnn 1</h1>"
+        assert client.get("/reports/dense-1/index.html").json()["code"] == "not_found"
+        assert client.get("/reports/..%2f..%2fpyproject.toml").status_code == 404

@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import re
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,6 +160,22 @@ def test_the_repository(client: triton.InferenceServerClient) -> None:
         client.unload_model("lookup")
 
 
+def test_statistics(client: triton.InferenceServerClient) -> None:
+    def told() -> dict[str, Any]:
+        (entry,) = client.get_inference_statistics("dense", "1")["model_stats"]
+        return entry
+
+    before = told()
+    for _ in range(10):
+        client.infer("dense", [image_input(binary=True)])
+    after = told()
+    assert after["inference_count"] - before["inference_count"] == 50
+    assert after["inference_stats"]["success"]["count"] - before["inference_stats"]["success"]["count"] == 10
+    assert after["inference_stats"]["compute_infer"]["ns"] > before["inference_stats"]["compute_infer"]["ns"]
+    assert after["last_inference"] > before["last_inference"]
+    assert {entry["name"] for entry in client.get_inference_statistics()["model_stats"]} >= {"cnn", "dense"}
+
+
 def test_the_asyncio_client() -> None:
     async def main() -> None:
         async with triton_aio.InferenceServerClient(ADDRESS) as client:
@@ -183,3 +203,13 @@ def test_the_asyncio_client() -> None:
             assert await client.is_model_ready("lookup")
 
     asyncio.run(main())
+
+
+def test_the_readmes_lines_read_a_digit() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "tritonclient" in block]
+    done = subprocess.run(
+        [sys.executable, "-c", lines.replace("127.0.0.1:8000", ADDRESS)],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() in set("0123456789")

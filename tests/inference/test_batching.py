@@ -187,6 +187,28 @@ def test_a_caller_whose_values_break_a_run_takes_no_neighbour_along() -> None:
     run(story)
 
 
+def test_only_rows_of_one_shape_run_together_where_shapes_vary() -> None:
+    widths: list[tuple[int, ...]] = []
+
+    def run_network(inputs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+        widths.append(inputs[0].shape)
+        return [inputs[0].sum(axis=1)]
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            batcher = MicroBatcher(
+                run_network, executor, max_batch_size=8, max_queue_size=64, inline_below_s=1.0,
+                seconds_per_image=0.0, shapes_vary=True,
+            )  # fmt: skip
+            calls = [batcher.submit((np.ones((1, width)),), LONG_S) for width in (2, 2, 5, 5, 5, 2)]
+            answers = await asyncio.gather(*calls)
+            assert [answer.outputs[0].tolist() for answer in answers] == [[2], [2], [5], [5], [5], [2]]
+            await batcher.close()
+
+    asyncio.run(main())
+    assert widths == [(2, 2), (3, 5), (1, 2)]
+
+
 def test_a_wrong_row_count_answers_nobody() -> None:
     async def story(batcher: MicroBatcher, network: Network) -> None:
         network.lose_a_row = True

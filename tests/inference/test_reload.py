@@ -1,7 +1,9 @@
 """What happens on disk happens in memory, and nobody who asks meanwhile notices."""
 
 import asyncio
+import gc
 import shutil
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,23 @@ def test_who_is_in_gets_an_answer_from_the_version_that_was_replaced(tmp_path: P
         assert {answer.outputs[1].tobytes() for answer in before}.isdisjoint(
             {answer.outputs[1].tobytes() for answer in after}
         )
+
+    running(tmp_path, scenario)
+
+
+def test_a_version_that_was_replaced_is_gone_from_memory(tmp_path: Path) -> None:
+    write_linear_model(tmp_path / "cnn" / "1", seed=1)
+
+    async def scenario(repository: Repository, reloader: Reloader) -> None:
+        session = weakref.ref(repository.find("cnn").session)
+        write_linear_model(tmp_path / "cnn" / "1", seed=2)
+        gc.disable()  # nothing is left to the collector, which rarely looks
+        try:
+            await reloader.refresh()
+            while session() is not None:
+                await asyncio.sleep(0)
+        finally:
+            gc.enable()
 
     running(tmp_path, scenario)
 

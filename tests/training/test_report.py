@@ -70,17 +70,6 @@ def test_evaluate_prints_json(data, models):
     assert sum(digit["images"] for digit in facts["classes"]) == 20
 
 
-def test_random_images_are_read_one_by_one_with_their_labels(data, models):
-    command = ("evaluate", "mlp-40", "--random", "7", "--seed", "1", "--data", str(data))
-    lines = digits(*command, models=models).stdout.splitlines()
-    found = [re.match(r"test image (\d+): label (\d), answer (\d) \([\d.]+%\)(  WRONG)?$", line) for line in lines[:-1]]
-    assert [int(line[2]) for line in found] == [int(line[1]) % 10 for line in found]  # labels run 0, 1, ... 9, 0, ...
-    assert all((line[2] == line[3]) == (line[4] is None) for line in found)
-    assert lines[-1] == f"{sum(line[2] == line[3] for line in found)} of 7 right"
-    one = digits("evaluate", "mlp-40", "--random", "1", "--data", str(data), models=models).stdout.splitlines()
-    assert len(one) == 11
-
-
 def test_robustness_is_a_table_or_json(data, models):
     options = ("evaluate", "mlp-40", "--robustness", "--limit", "3", "--data", str(data))
     lines = digits(*options, models=models).stdout.splitlines()

@@ -51,10 +51,10 @@ def open_page(browser: Browser, expected_messages: list[str]) -> Iterator[Callab
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         context.set_default_timeout(20_000)
         contexts.append(context)
-        page = context.new_page()
+        page, own = context.new_page(), (url.partition("#")[0], "blob:", "data:")
         page.on("console", lambda message: told.append(message.text))
         page.on("pageerror", lambda error: told.append(f"error: {error}"))
-        page.on("request", lambda request: request.url.startswith((url, "blob:", "data:")) or told.append(request.url))
+        page.on("request", lambda request: request.url.startswith(own) or told.append(request.url))
         page.goto(url)
         return page
 

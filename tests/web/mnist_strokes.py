@@ -1,7 +1,5 @@
 """How a hand could have drawn the test digits that come with the page: their middle lines, as strokes of a pen."""
 
-import re
-
 import mahotas
 import numpy as np
 from live import ROOT
@@ -9,8 +7,7 @@ from PIL import Image
 
 SCALE = 4  # the lines are found on a picture this many times as large
 SPUR = 3 * SCALE  # shorter side branches come from thinning, not from a pen
-WEB = ROOT / "service" / "web"
-LABELS = re.search(r'LABELS = "(\d+)"', (WEB / "samples.js").read_text())[1]
+SHEET = ROOT / "service" / "web" / "samples.png"
 NEIGHBOURS = [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)]
 
 Point = tuple[float, float]
@@ -18,10 +15,8 @@ Point = tuple[float, float]
 
 def sample(digit: int, nth: int = 0) -> np.ndarray:
     """The nth picture of this digit in the page's sheet, 28 x 28 uint8."""
-    index = [at for at, label in enumerate(LABELS) if label == str(digit)][nth]
-    row, column = divmod(index, 10)
-    sheet = np.asarray(Image.open(WEB / "samples.png").convert("L"))
-    return sheet[28 * row : 28 * row + 28, 28 * column : 28 * column + 28]
+    sheet = np.asarray(Image.open(SHEET).convert("L"))
+    return sheet[28 * digit : 28 * digit + 28, 28 * nth : 28 * nth + 28]
 
 
 def strokes(image: np.ndarray) -> list[list[Point]]:

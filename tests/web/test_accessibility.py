@@ -36,7 +36,7 @@ def test_axe_finds_nothing(
     page.locator("#many-table .failed").wait_for()
     check(page)
     page.get_by_role("link", name="Draw").click()
-    draw(page, strokes(sample(2, 1)))
+    draw(page, strokes(sample(2, 8)))
     await_answer(page)
     page.locator("#looked-note:not(:empty)").wait_for()
     check(page)

@@ -19,10 +19,10 @@ def test_a_service_that_stopped_is_asked_again_when_it_is_back(
     expected_messages.append(FAILED)
     with serving(MODELS) as first:
         page = open_page(first.url)
-        draw(page, strokes(sample(4, 1)))
+        draw(page, strokes(sample(4, 8)))
         await_answer(page)
         first.stop()
-    draw(page, strokes(sample(4, 1)))
+    draw(page, strokes(sample(4, 8)))
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
     with serving(MODELS, DIGITS_PORT=str(urlsplit(first.url).port)):
         expect(page.get_by_role("alert")).to_be_hidden()
@@ -33,7 +33,7 @@ def test_a_service_with_a_key_asks_for_it_once(open_page: Callable[..., Page], e
     expected_messages.append(FAILED + "the server responded with a status of 401")
     with serving(MODELS, DIGITS_API_KEY="open sesame") as live:
         page = open_page(live.url)
-        draw(page, strokes(sample(6, 1)))
+        draw(page, strokes(sample(6, 8)))
         expect(page.get_by_role("alert")).to_contain_text("wants an API key")
         expect(page.get_by_label("API key")).to_be_focused()
         for key in ("wrong", "open sesame"):
@@ -44,7 +44,7 @@ def test_a_service_with_a_key_asks_for_it_once(open_page: Callable[..., Page], e
         assert page.locator("#digit").inner_text() == "6"
         assert "open sesame" not in page.content()
         page.reload()
-        draw(page, strokes(sample(1, 1)))
+        draw(page, strokes(sample(1, 8)))
         await_answer(page)
 
 
@@ -68,7 +68,7 @@ def test_a_busy_service_is_asked_again_when_it_said(
             slow.sendall(
                 b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999\r\n\r\n"
             )
-            draw(page, strokes(sample(9, 1)))
+            draw(page, strokes(sample(9, 8)))
             expect(page.get_by_role("alert")).to_contain_text("busy")
         expect(page.locator("#digit")).to_have_text("9")
         expect(page.get_by_role("alert")).to_be_hidden()

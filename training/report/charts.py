@@ -71,7 +71,7 @@ def reliability(bins: Sequence[Bin]) -> Figure:
     top.errorbar(confidence, accuracy, intervals, fmt="o", color=BLUE, capsize=3, label="measured, 95 % interval")
     top.set_ylabel("share that is right")
     top.set_ylim(-0.03, 1.05)
-    top.legend(frameon=False, loc="upper left")
+    top.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     bottom.bar(confidence, images, width=0.04, color=BLUE)
     bottom.set_yscale("log")
     bottom.set_ylim(0.7, 5 * images.max())

@@ -53,26 +53,6 @@ def evaluate(
         yield from (title, *measure_lines(measures), *coverage_lines(sets))
 
 
-def random_images(
-    models: Path, name: str, version: str | None, data: Path | None, count: int, seed: int | None
-) -> Iterator[tuple[str, list[float]]]:
-    """`count` test images at random: a line with label and answer, and the ten probabilities; then how many were right.
-
-    Raises:
-        TrainingError: no such model or data.
-    """
-    network, test = open_network(models, name, version), load(data).test
-    chosen = np.random.default_rng(seed).choice(len(test), min(count, len(test)), replace=False)
-    probabilities = network.answer(test.images[chosen]).probabilities
-    answers = probabilities.argmax(axis=1)
-    for index, answer, row in zip(chosen, answers, probabilities, strict=True):
-        label = test.labels[index]
-        mark = "" if answer == label else "  WRONG"
-        yield f"test image {index}: label {label}, answer {answer} ({row[answer]:.1%}){mark}", row.tolist()
-    if count > 1:
-        yield f"{int((answers == test.labels[chosen]).sum())} of {len(chosen)} right", []
-
-
 def spread(digits: Digits, limit: int | None) -> Digits:
     """`limit` digits at even distances: MNIST's first test images are of other writers than its last."""
     if limit is None or limit >= len(digits):

@@ -29,11 +29,8 @@ def right_answers(digits: Digits, probabilities: Probabilities, columns: int = 1
     for digit in range(10):
         found = np.flatnonzero((answers == digits.labels) & (digits.labels == digit))
         ranked = found[np.argsort(probabilities[found, digit], kind="stable")]
-        chosen += (
-            ranked[np.unique(np.linspace(0, len(ranked), columns, endpoint=False, dtype=np.int64))].tolist()
-            if len(ranked)
-            else []
-        )
+        steps = np.linspace(0, len(ranked), min(columns, len(ranked)), endpoint=False, dtype=np.int64)
+        chosen += ranked[steps].tolist()
     notes = [f"{answers[index]}: {_percent(probabilities[index].max())}" for index in chosen]
     return _grid(digits.images[chosen], notes, columns)
 

@@ -80,7 +80,7 @@ def folded(summary: str, content: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:
-    """Floats are shown with four places; columns of numbers stand to the right."""
+    """Floats are shown with four places, large ones with one; columns of numbers stand to the right."""
     body = [list(row) for row in rows]
     numeric = [bool(body) and all(isinstance(row[place], (int, float)) for row in body) for place in range(len(head))]
     kind = ['class="number"' if number else "" for number in numeric]
@@ -95,7 +95,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], caption: str = 
 
 def _shown(cell: object) -> str:
     if isinstance(cell, float):
-        return f"{cell:.4f}"
+        return f"{cell:.4f}" if abs(cell) < 2 else f"{cell:,.1f}"
     return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
 
 

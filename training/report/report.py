@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.data import load
-from training.report import sections
+from training.report import sections, trust
 from training.report.evaluate import spread
 from training.report.network import open_network
 from training.report.page import Page
+from training.report.subject import Subject
 
 SECTIONS = (
     sections.at_a_glance,
@@ -19,9 +20,9 @@ SECTIONS = (
     sections.each_digit,
     sections.right_and_wrong,
     sections.first_layer,
-    sections.calibration,
-    sections.robustness,
-    sections.strangers,
+    trust.calibration,
+    trust.robustness,
+    trust.strangers,
 )
 
 
@@ -44,13 +45,13 @@ def report(
     dataset = load(data)
     folder = output / f"{network.name}-{network.version}"
     folder.mkdir(parents=True, exist_ok=True)
-    material = sections.Material(network, dataset, spread(dataset.test, limit))
+    subject = Subject(network, dataset, spread(dataset.test, limit))
     lead = (
-        f"Measured on the exported network as the service runs it, with {len(material.test):,} test and "
+        f"Measured on the exported network as the service runs it, with {len(subject.test):,} test and "
         f"{len(dataset.training):,} training images of {dataset.source}."
     )
     page = Page(folder, f"{network.name} {network.version}", lead)
     for section in SECTIONS:
         print(f"{section.__name__.replace('_', ' ')} ...", flush=True)
-        section(page, material)
+        section(page, subject)
     return page.write()

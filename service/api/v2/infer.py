@@ -41,7 +41,7 @@ class Inference:
         Raises:
             ServiceError: see `request.understand`, `bodies.receive` and `ModelVersion.infer`.
         """
-        model = self._repository.find(name, version)
+        request.model = model = self._repository.find(name, version)
         body = await bodies.receive(
             request,
             wanted="",
@@ -52,13 +52,14 @@ class Inference:
         )
         held = body.held
         try:
-            started = time.perf_counter()
+            request.decode_at = started = time.perf_counter()
             content, inflated = await self._inflate(request, body)
             held += inflated
             call = await self._understand(request, content, model)
             images = call.inputs if call.files is None else (await self._pictures(call.files),)
-            decode_s = time.perf_counter() - started
+            request.decode_s = decode_s = time.perf_counter() - started
             found = await _ask(model, images, call.timeout_s)
+            _count(model, found)
             timings = (
                 f"decode;dur={decode_s * 1e3:.3f}, queue;dur={found.queue_s * 1e3:.3f}, "
                 f"infer;dur={found.infer_s * 1e3:.3f}"
@@ -91,6 +92,11 @@ class Inference:
                 raise InvalidImage(f"Picture {index}: {image.detail}")
             images.append(image.pixels)
         return np.stack(images)
+
+
+def _count(model: ModelVersion, found: Answer) -> None:
+    if model.predictions is not None:
+        model.predictions.all_predicted(found.outputs[model.output("probabilities")])
 
 
 async def _ask(model: ModelVersion, inputs: Rows, timeout_s: float) -> Answer:

@@ -123,6 +123,44 @@ class LoadRequest(Struct):
     parameters: Parameters | None = None
 
 
+class Duration(Struct, frozen=True):
+    """How often, and how long together."""
+
+    count: int = 0
+    ns: int = 0
+
+
+class InferenceStatistics(Struct):
+    """Where the time of a version's requests went."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration
+    compute_infer: Duration
+    compute_input: Duration = Duration()
+    compute_output: Duration = Duration()
+    cache_hit: Duration = Duration()
+    cache_miss: Duration = Duration()
+
+
+class ModelStatistics(Struct):
+    """What one version has done, in all workers together. `last_inference` is in milliseconds since 1970."""
+
+    name: str
+    version: str
+    last_inference: int
+    inference_count: int
+    execution_count: int
+    inference_stats: InferenceStatistics
+    batch_stats: list[Any] = []
+
+
+class StatisticsAnswer(Struct):
+    """The statistics of all versions that were asked for."""
+
+    model_stats: list[ModelStatistics]
+
+
 class ProtocolError(Struct):
     """What went wrong, what was expected."""
 
@@ -140,5 +178,6 @@ PUBLISHED = (
     ServerReady,
     ModelReady,
     IndexEntry,
+    StatisticsAnswer,
     ProtocolError,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -21,13 +22,17 @@ from service.api.v2.messages import (
     ServerLive,
     ServerMetadata,
     ServerReady,
+    StatisticsAnswer,
     TensorMetadata,
     encode,
 )
+from service.api.v2.statistics import statistics
 from service.errors import InvalidValue, NotReady, Unsupported
 from service.inference.reload import Reloader
 from service.inference.tensors import UNSUPPORTED, TensorSpec
 from service.inference.version import ModelVersion
+from service.metrics import merge
+from service.sampling import Sampler
 
 PLATFORM = "onnx_onnxv1"
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository", "statistics"]
@@ -39,10 +44,11 @@ Endpoint = Callable[..., Any]
 class ProtocolRoutes:
     """Handlers of `/v2`. `draining` tells whether the service stops being ready."""
 
-    def __init__(self, reloader: Reloader, keys: Keys, *, draining: Callable[[], bool]) -> None:
+    def __init__(self, reloader: Reloader, keys: Keys, sampler: Sampler, *, draining: Callable[[], bool]) -> None:
         self._reloader = reloader
         self._repository = reloader.repository
         self._keys = keys
+        self._sampler = sampler
         self._draining = draining
 
     def router(self) -> APIRouter:
@@ -52,6 +58,8 @@ class ProtocolRoutes:
         _get(router, ["/v2", "/v2/"], self.server, ServerMetadata, "What this server is")
         _get(router, ["/v2/health/live"], self.live, ServerLive, "Is the process alive?", **OPEN)
         _get(router, ["/v2/health/ready"], self.ready, ServerReady, "Will requests be answered?", **OPEN)
+        stats = ["/v2/models/stats", f"{model}/stats", f"{version}/stats"]
+        _get(router, stats, self.statistics, StatisticsAnswer, "What models have done")
         _get(router, [model, version], self.model, ModelMetadata, "What a model takes and gives")
         _get(
             router, [f"{model}/ready", f"{version}/ready"], self.model_ready, ModelReady, "Does a model answer?", **OPEN
@@ -89,6 +97,15 @@ class ProtocolRoutes:
         except NotReady:
             ready = False
         return _json(ModelReady(name, ready), 200 if ready else 503)
+
+    async def statistics(self, name: str | None = None, version: str | None = None) -> Response:
+        if version is not None:
+            versions = [self._repository.find(name, version)]
+        else:
+            versions = list(self._repository.versions() if name is None else self._repository.model_versions(name))
+        await self._sampler.all_shown()
+        merged, _ = await asyncio.get_running_loop().run_in_executor(None, merge, self._sampler.counters)
+        return _json(StatisticsAnswer(statistics(merged, [one for one in versions if one.answers])))
 
     async def index(self, request: Request) -> Response:
         asked = await _body(request, IndexRequest)

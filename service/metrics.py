@@ -1,0 +1,256 @@
+"""What is measured: names, labels, buckets, and where to add. `api/metrics.py` turns it into Prometheus' text.
+
+Whoever adds keeps what it adds to: a look-up by name costs more than the addition.
+"""
+
+from __future__ import annotations
+
+import operator
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from service.counters import Counters
+
+Kind = Literal["counter", "gauge", "histogram", "latest", "info"]
+
+Merged = dict[str, dict[tuple[str, ...], list[float]]]  # by metric and label values
+
+REQUEST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+STAGE_S = (0.0001, 0.00025, *REQUEST_S[:11])
+IMAGES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+CONFIDENCE = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
+
+
+class Metric(NamedTuple):
+    """One metric. It adds up over all workers that ever were, a gauge over those that live; `latest` is the newest of
+    all, `info` 1 where it is true of one that lives.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+VERSION = ("model", "version")
+REQUESTS = Metric(
+    "digits_requests",
+    "counter",
+    ("route", *VERSION, "status"),
+    "Requests answered, by route, model, version and status.",
+)
+REQUEST_SECONDS = Metric(
+    "digits_request_seconds",
+    "histogram",
+    ("route", "model", "status"),
+    "From the request's head read to its answer ready, in seconds.",
+    REQUEST_S,
+)
+DECODE_SECONDS = Metric(
+    "digits_decode_seconds", "histogram", ("route",), "From the body read to what the network sees.", STAGE_S
+)
+QUEUE_SECONDS = Metric(
+    "digits_queue_seconds", "histogram", VERSION, "How long a request waited for its micro-batch to begin.", STAGE_S
+)
+INFERENCE_SECONDS = Metric(
+    "digits_inference_seconds", "histogram", VERSION, "How long the runs took that a request was in.", STAGE_S
+)
+MICRO_BATCH_IMAGES = Metric("digits_micro_batch_images", "histogram", VERSION, "Images, or rows, in one run.", IMAGES)
+LAST_INFERENCE = Metric("digits_last_inference_timestamp_seconds", "latest", VERSION, "When a version last ran.")
+QUEUED_IMAGES = Metric("digits_queued_images", "gauge", VERSION, "Images that wait for a network, sampled.")
+REFUSALS = Metric("digits_refusals", "counter", ("reason",), "Requests refused or failed, by the code of the error.")
+VERSION_STATE = Metric(
+    "digits_model_version_state", "gauge", (*VERSION, "state"), "How many workers have a version in this state."
+)
+PROVIDER = Metric(
+    "digits_execution_provider_info", "info", (*VERSION, "provider"), "The provider in use, as the session reports it."
+)
+LOOP_LAG_SECONDS = Metric(
+    "digits_event_loop_lag_seconds", "histogram", (), "How much later than asked the event loop ran a timer.", STAGE_S
+)
+PREDICTED = Metric(
+    "digits_predicted",
+    "counter",
+    ("model", "digit"),
+    "Predictions by digit; none is what the model takes for no digit.",
+)
+CONFIDENCES = Metric("digits_confidence", "histogram", ("model",), "The largest of ten probabilities.", CONFIDENCE)
+METRICS = (
+    REQUESTS,
+    REQUEST_SECONDS,
+    DECODE_SECONDS,
+    QUEUE_SECONDS,
+    INFERENCE_SECONDS,
+    MICRO_BATCH_IMAGES,
+    LAST_INFERENCE,
+    QUEUED_IMAGES,
+    REFUSALS,
+    VERSION_STATE,
+    PROVIDER,
+    LOOP_LAG_SECONDS,
+    PREDICTED,
+    CONFIDENCES,
+)
+
+
+def merge(counters: Counters) -> tuple[Merged, list[int]]:
+    """The numbers of all workers by metric and labels, and the processes of those that live."""
+    kinds = {metric.name: metric.kind for metric in METRICS}
+    merged: Merged = defaultdict(dict)
+    processes: list[int] = []
+    for process, alive, blocks in counters.everyones():
+        if alive:
+            processes.append(process)
+        for block in blocks:
+            kind = kinds[block.metric]
+            if alive or kind not in ("gauge", "info"):
+                before = merged[block.metric].get(block.labels, [0.0] * len(block.numbers))
+                add = operator.add if kind in ("counter", "gauge", "histogram") else max
+                merged[block.metric][block.labels] = list(map(add, before, block.numbers))
+    return merged, processes
+
+
+class Number:
+    """A counter or gauge with its labels."""
+
+    __slots__ = ("_numbers", "_place")
+
+    def __init__(self, counters: Counters, metric: Metric, *labels: str) -> None:
+        self._numbers = counters.numbers
+        self._place = counters.block(metric.name, labels, 1)
+
+    def add(self, amount: float = 1.0) -> None:
+        self._numbers[self._place] += amount
+
+    def set(self, value: float) -> None:
+        self._numbers[self._place] = value
+
+
+class Histogram:
+    """A histogram with its labels: a number for each bucket and one for what is above them all, then the sum."""
+
+    __slots__ = ("_bounds", "_first", "_numbers", "_sum")
+
+    def __init__(self, counters: Counters, metric: Metric, *labels: str) -> None:
+        self._numbers = counters.numbers
+        self._bounds = metric.buckets
+        self._first = counters.block(metric.name, labels, len(metric.buckets) + 2)
+        self._sum = self._first + len(metric.buckets) + 1
+
+    def observe(self, value: float) -> None:
+        numbers = self._numbers
+        numbers[self._first + bisect_left(self._bounds, value)] += 1.0
+        numbers[self._sum] += value
+
+    def observe_all(self, values: npt.NDArray[Any]) -> None:
+        """The same for many values at once."""
+        for place, count in enumerate(np.bincount(np.searchsorted(self._bounds, values)).tolist(), self._first):
+            self._numbers[place] += count
+        self._numbers[self._sum] += float(values.sum())
+
+
+class VersionMetrics:
+    """What is measured of one version of a model."""
+
+    def __init__(self, counters: Counters, name: str, version: str) -> None:
+        self._queue_seconds = Histogram(counters, QUEUE_SECONDS, name, version)
+        self._inference_seconds = Histogram(counters, INFERENCE_SECONDS, name, version)
+        self._micro_batch_images = Histogram(counters, MICRO_BATCH_IMAGES, name, version)
+        self._last_inference = Number(counters, LAST_INFERENCE, name, version)
+        self.queued_images = Number(counters, QUEUED_IMAGES, name, version)
+
+    def ran(self, images: int) -> None:
+        """One run of the network is done."""
+        self._micro_batch_images.observe(images)
+        self._last_inference.set(time.time())
+
+    def answered(self, queue_s: float, infer_s: float) -> None:
+        """One request has its answer."""
+        self._queue_seconds.observe(queue_s)
+        self._inference_seconds.observe(infer_s)
+
+
+class DigitMetrics:
+    """What a model that reads digits says, to see it drift."""
+
+    def __init__(self, counters: Counters, name: str) -> None:
+        self._digits = {
+            digit: Number(counters, PREDICTED, name, "none" if digit is None else str(digit))
+            for digit in (None, *range(10))
+        }
+        self._confidence = Histogram(counters, CONFIDENCES, name)
+
+    def all_predicted(self, probabilities: npt.NDArray[Any]) -> None:
+        """The same for (n, 10) at once."""
+        for digit, count in enumerate(np.bincount(probabilities.argmax(axis=1), minlength=10).tolist()):
+            self._digits[digit].add(count)
+        self._confidence.observe_all(probabilities.max(axis=1))
+
+    def predicted(self, digit: int | None, confidence: float) -> None:
+        self._digits[digit].add()
+        self._confidence.observe(confidence)
+
+
+class Metrics:
+    """Everything that this process measures."""
+
+    def __init__(self, counters: Counters | None = None) -> None:
+        self.counters = counters or Counters()
+        self.loop_lag_seconds = Histogram(self.counters, LOOP_LAG_SECONDS)
+        self._requests: dict[tuple[str, str, str, int], Number] = {}
+        self._request_seconds: dict[tuple[str, str, int], Histogram] = {}
+        self._decode_seconds: dict[str, Histogram] = {}
+        self._refusals: dict[str, Number] = {}
+        self._versions: dict[tuple[str, str], VersionMetrics] = {}
+        self._digits: dict[str, DigitMetrics] = {}
+        self._gauges: dict[tuple[Metric, tuple[str, str, str]], Number] = {}
+
+    def request(self, route: str, model: str, version: str, status: int, seconds: float) -> None:
+        """One request has ended. `route` is a template, or there would be a series for every path that anybody asks."""
+        key = (route, model, version, status)
+        number = self._requests.get(key)
+        if number is None:
+            number = self._requests[key] = Number(self.counters, REQUESTS, route, model, version, str(status))
+        number.add()
+        histogram = self._request_seconds.get(short := (route, model, status))
+        if histogram is None:
+            histogram = Histogram(self.counters, REQUEST_SECONDS, route, model, str(status))
+            self._request_seconds[short] = histogram
+        histogram.observe(seconds)
+
+    def decoded(self, route: str, seconds: float) -> None:
+        """The body of a request was turned into what a network takes."""
+        histogram = self._decode_seconds.get(route)
+        if histogram is None:
+            histogram = self._decode_seconds[route] = Histogram(self.counters, DECODE_SECONDS, route)
+        histogram.observe(seconds)
+
+    def refused(self, code: str) -> None:
+        """A request was answered with this error."""
+        if code not in self._refusals:
+            self._refusals[code] = Number(self.counters, REFUSALS, code)
+        self._refusals[code].add()
+
+    def of_version(self, name: str, version: str) -> VersionMetrics:
+        if (name, version) not in self._versions:
+            self._versions[name, version] = VersionMetrics(self.counters, name, version)
+        return self._versions[name, version]
+
+    def of_digits(self, name: str) -> DigitMetrics:
+        if name not in self._digits:
+            self._digits[name] = DigitMetrics(self.counters, name)
+        return self._digits[name]
+
+    def states(self, now: set[tuple[str, str, str]], providers: set[tuple[str, str, str]]) -> None:
+        """Which versions are in which state, and which run where; what is not among them any more is told as 0."""
+        gauges = {(VERSION_STATE, labels) for labels in now} | {(PROVIDER, labels) for labels in providers}
+        for gauge in gauges - self._gauges.keys():
+            self._gauges[gauge] = Number(self.counters, gauge[0], *gauge[1])
+        for gauge, number in self._gauges.items():
+            number.set(float(gauge in gauges))
