@@ -70,7 +70,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """The training images in three: for the fit, for choosing the best epoch, and for the temperature."""
+    """The training images in three: for the fit, to watch it by (or choose its best epoch), and to calibrate by."""
 
     training: Digits
     validation: Digits

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from service.inference.runtime import Session, load_session
 from training import conformal
-from training.calibration import expected_calibration_error, fit_temperature, log_softmax
+from training.calibration import FLOOR, expected_calibration_error, fit_temperature, probabilities
 from training.data import Dataset, Digits, Pixels, Split
 from training.errors import CheckFailed
 from training.export import Scales
@@ -57,24 +57,27 @@ class Figures:
 
     def card(self) -> dict[str, Any]:
         temperature = self.scales.temperature
-        calibration = {"method": "temperature", "temperature": temperature, "images": self.calibration_images}
+        calibration = {"method": "temperature and floor", "temperature": temperature, "floor": FLOOR}
+        calibration["images"] = self.calibration_images
         card = {"parameters": self.parameters, "metrics": self.metrics}
         card |= {"calibration": calibration, "conformal": self.conformal}
         return card | ({"out_of_distribution": self.out_of_distribution} if self.out_of_distribution else {})
 
 
 def measure(network: Any, dataset: Dataset, parts: Split, pictures: Digits | None = None) -> Figures:
-    """Fit the temperature on the calibration images, then measure every other part with it.
+    """Fit temperature, threshold and conformal levels on all images that no fit saw; measure every part with them.
 
     `pictures` are the calibration images as they come from cameras and forms (training.pictures); with them a network
     with an eleventh output gets its threshold.
     """
-    calibration = keras_outputs(network, parts.calibration.images)
-    temperature = fit_temperature(calibration[:, :10], parts.calibration.labels)
+    calibration, validation = (keras_outputs(network, part.images) for part in (parts.calibration, parts.validation))
+    held_out = np.concatenate([calibration, validation])
+    labels = np.concatenate([parts.calibration.labels, parts.validation.labels])
+    temperature = fit_temperature(held_out[:, :10], labels)
     test_outputs = keras_outputs(network, dataset.test.images)
     scores = {
         "test": score(test_outputs, dataset.test.labels, temperature),
-        "validation": score(keras_outputs(network, parts.validation.images), parts.validation.labels, temperature),
+        "validation": score(validation, parts.validation.labels, temperature),
         "train": score(keras_outputs(network, parts.training.images), parts.training.labels, temperature),
     }
     metrics = {
@@ -82,31 +85,31 @@ def measure(network: Any, dataset: Dataset, parts: Split, pictures: Digits | Non
     }
     metrics["expected_calibration_error"] = scores["test"].expected_calibration_error
     threshold, out_of_distribution = 0.0, None
-    if pictures is not None and calibration.shape[1] > OUTLIER:
+    if pictures is not None and held_out.shape[1] > OUTLIER:
         seen = keras_outputs(network, pictures.images)
         metrics["pictures_accuracy"] = score(seen, pictures.labels, temperature).accuracy
         metrics["pictures_calibration_error"] = score(seen, pictures.labels, temperature).expected_calibration_error
-        out_of_distribution = find_threshold(calibration[:, OUTLIER], seen[:, OUTLIER])
+        out_of_distribution = find_threshold(held_out[:, OUTLIER], seen[:, OUTLIER])
         threshold = out_of_distribution["threshold"]
     scales = Scales(temperature, threshold)
     return Figures(
         scales,
-        len(parts.calibration),
+        len(held_out),
         metrics,
         network.count_params(),
         test_outputs,
-        conformal.calibrate(*told(calibration, scales), parts.calibration.labels),
+        conformal.calibrate(*told(held_out, scales), labels),
         out_of_distribution,
     )
 
 
 def told(outputs: Outputs, scales: Scales) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
     """Probabilities (n, 10) and, with an eleventh output, scores (n,), to the 7 places that the service tells."""
-    probabilities = np.exp(log_softmax(outputs[:, :10] / scales.temperature)).round(7)
+    digits = probabilities(outputs[:, :10], scales.temperature).round(7)
     if outputs.shape[1] == OUTLIER:
-        return probabilities, None
+        return digits, None
     log_odds = outputs[:, OUTLIER].astype(np.float64) - scales.threshold
-    return probabilities, (1 / (1 + np.exp(-log_odds))).round(7)
+    return digits, (1 / (1 + np.exp(-log_odds))).round(7)
 
 
 def find_threshold(digits: npt.NDArray[np.floating], pictures: npt.NDArray[np.floating]) -> dict[str, Any]:
@@ -142,11 +145,11 @@ class Score:
 
 def score(outputs: Outputs, labels: npt.NDArray[np.integer], temperature: float) -> Score:
     logits = outputs[:, :10]
-    log_probabilities = log_softmax(logits / temperature)
+    told = probabilities(logits, temperature)
     return Score(
         float((logits.argmax(axis=1) == labels).mean()),
-        float(-log_probabilities[np.arange(len(labels)), labels].mean()),
-        expected_calibration_error(np.exp(log_probabilities), labels),
+        float(-np.log(told[np.arange(len(labels)), labels]).mean()),
+        expected_calibration_error(told, labels),
     )
 
 

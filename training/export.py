@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from training.backend import start_keras
+from training.calibration import FLOOR
 from training.errors import CheckFailed
 
 OUTPUTS = ("logits", "probabilities", "out_of_distribution_score")  # the last where the network has it
@@ -27,7 +28,7 @@ IR_VERSION = 8  # what opset 17 came with: every runtime that knows the opset re
 
 @dataclass(frozen=True)
 class Scales:
-    """How a network's outputs become what is told: softmax(logits / temperature), sigmoid(outlier - threshold)."""
+    """How outputs become what is told: `calibration.probabilities` of the logits, sigmoid(outlier - threshold)."""
 
     temperature: float
     threshold: float = 0.0
@@ -71,7 +72,8 @@ def convert(network: Any, scales: Scales, output: Path) -> None:
     def graph(image: Any) -> dict[str, Any]:
         outputs = parts(tf.cast(image, tf.float32), training=False)
         logits = tf.identity(outputs["logits"])
-        answers = {"logits": logits, "probabilities": tf.nn.softmax(logits * (1 / scales.temperature))}
+        likely = tf.nn.softmax(logits * (1 / scales.temperature))
+        answers = {"logits": logits, "probabilities": likely * (1 - 10 * FLOOR) + FLOOR}
         if "outlier" in outputs:
             log_odds = tf.reshape(outputs["outlier"], [-1])
             answers["out_of_distribution_score"] = tf.sigmoid(log_odds - scales.threshold)

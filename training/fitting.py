@@ -25,7 +25,6 @@ Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 Weights = list[npt.NDArray[np.float32]]
 AVERAGED_STEPS = 4  # the average takes every fourth step's weights: fetching them takes time
 OUTLIER_WEIGHT = 0.3  # of "is there a digit at all?" beside "which one?"
-EVEN_WEIGHT = 0.1  # of an outlier in "which one?"
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -89,7 +88,7 @@ class Average:
 
     def of(self, network: keras.Model) -> Weights:
         """The average, or the network's own weights where there is none."""
-        return network.get_weights() if self._weights is None else self._weights
+        return self._weights if self._momentum and self._weights is not None else network.get_weights()
 
 
 class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
@@ -288,13 +287,10 @@ def momentum(steps: int) -> float:
 def targets(labels: npt.NDArray[np.integer], recipe: Recipe) -> npt.NDArray[np.float32]:
     """What the loss compares with: one-hot rows (n, 10); with outliers (n, 11), whose last is 1 for `NO_DIGIT`.
 
-    The ten of an outlier are even, and weigh less than a digit's: no digit is likelier than another.
+    The ten of an outlier are 0: it says nothing of digits. Pulled to be even, it takes odd digits along (docs/log.md).
     """
     rows: npt.NDArray[np.float32] = np.eye(11, dtype=np.float32)[labels]
-    if not recipe.outliers:
-        return rows[:, :10]
-    rows[labels == NO_DIGIT, :10] = EVEN_WEIGHT / 10
-    return rows
+    return rows if recipe.outliers else rows[:, :10]
 
 
 def _has_stalled(recipe: Recipe, state: State) -> bool:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.calibration import expected_calibration_error, fit_temperature, log_softmax
+from training.calibration import FLOOR, expected_calibration_error, fit_temperature, log_softmax, probabilities
 
 
 def sampled(temperature: float, n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -24,6 +24,20 @@ def test_a_few_images_that_are_all_right_do_not_ask_for_certainty():
     logits = 5.0 * np.eye(10)[labels]
     probabilities = np.exp(log_softmax(logits / fit_temperature(logits, labels)))
     assert 0.9 < probabilities.max() < 0.99
+
+
+def test_a_wrong_label_among_thousands_does_not_make_the_others_unsure():
+    labels = np.arange(10).repeat(300)
+    logits = 12.0 * np.eye(10)[labels]
+    wrong = labels.copy()
+    wrong[0] = 9
+    assert probabilities(logits, fit_temperature(logits, wrong)).max(axis=1).mean() > 0.999
+
+
+def test_no_probability_is_below_the_floor_and_they_sum_to_one():
+    told = probabilities(np.array([[50.0] + [0.0] * 9]), 1.0)
+    assert told.min() == pytest.approx(FLOOR)
+    assert told.sum() == pytest.approx(1)
 
 
 def test_log_softmax_stands_large_logits():
