@@ -52,6 +52,10 @@ def serving(models: Path, **environment: str) -> Iterator[Live]:
     ):
         try:
             yield Live(process, log)
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read()[-5000:])  # what the service had to say about it
+            raise
         finally:
             if process.poll() is None:
                 process.terminate()  # not killed: its workers would be left behind
