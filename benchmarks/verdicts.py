@@ -109,14 +109,14 @@ def _levels(values: npt.NDArray[np.floating]) -> Picture:
     return levels
 
 
-def report(service: Service, digits: Digits, unseen: Sequence[str]) -> list[str]:
+def report(service: Service, digits: Digits, unseen: Sequence[str]) -> Iterator[str]:
+    """The lines, each as soon as it is measured."""
     lines, scores = digits_table(service, digits)
-    lines += ["", "| family | refused % | area under ROC |", "| --- | --- | --- |"]
+    yield from [*lines, "", "| family | refused % | area under ROC |", "| --- | --- | --- |"]
     for name, pictures, preprocess in families(digits, unseen):
         answers = service.ask(pictures, preprocess=preprocess)
         refused = np.mean([answer["verdict"] == "not_a_digit" for answer in answers])
-        lines.append(f"| {name} | {100 * refused:.1f} | {area(scores, _scores(answers)):.4f} |")
-    return lines
+        yield f"| {name} | {100 * refused:.1f} | {area(scores, _scores(answers)):.4f} |"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -128,7 +128,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     digits = load(options.data).test
     with httpx.Client(base_url=options.url, timeout=120) as client:
-        print("\n".join(report(Service(client, options.model), digits, options.unseen)))
+        for line in report(Service(client, options.model), digits, options.unseen):
+            print(line, flush=True)
     return 0
 
 
