@@ -143,7 +143,7 @@ def _title(answer: ConfidenceAnswer) -> str:
 
 
 def _percent(share: float) -> str:
-    return "> 99.9 %" if share >= 0.9995 else f"{share:.1%}".replace("%", " %")
+    return ">99.9 %" if share >= 0.9995 else f"{share:.1%}".replace("%", " %")
 
 
 def _encoded(image: Image.Image) -> bytes:

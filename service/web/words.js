@@ -1,7 +1,7 @@
 // What the service says, in plain words.
 
 export function percent(p) {
-  if (p >= 0.9995) return "> 99.9 %";
+  if (p >= 0.9995) return ">99.9 %";
   return `${(p * 100).toFixed(1)} %`;
 }
 

