@@ -139,6 +139,7 @@ def test_panels_have_ids_of_their_own() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    told = re.findall(r"^\| `(digits_\w+)` \| ?(.*?) ?\|", (ROOT / "docs" / "observability.md").read_text(), re.MULTILINE)
+    page = (ROOT / "docs" / "observability.md").read_text()
+    told = re.findall(r"^\| `(digits_\w+)` \| ?(.*?) ?\|", page, re.MULTILINE)
     documented = {name.removesuffix("_total"): set(re.findall(r"\w+", labels)) for name, labels in told}
     assert documented == {metric.name: set(metric.labels) for metric in METRICS}
