@@ -11,7 +11,7 @@ from mnist_strokes import sample, strokes
 from playwright.sync_api import Page, expect
 
 MODELS = ROOT / "models"
-VERSION = max((MODELS / "cnn").iterdir()).name
+VERSION = max(int(path.name) for path in (MODELS / "cnn").iterdir())
 SEVEN = (ROOT / "service/examples/seven.png").read_bytes()
 PHOTO = (ROOT / "service/examples/photo.jpg").read_bytes()
 FILES = [
