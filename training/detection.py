@@ -23,7 +23,7 @@ from training import outliers
 from training.backend import start_keras
 from training.calibration import fit_temperature, log_softmax
 from training.data import Split, load, split
-from training.errors import TrainingError
+from training.errors import TrainingError, told_in_one_line
 from training.evaluation import keras_outputs
 from training.outliers import mutilated, strangers
 from training.outliers.placing import as_predicted
@@ -171,20 +171,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
-    try:
-        rng = np.random.default_rng(1)
-        unseen = dict(read_unseen(told, rng) for told in options.unseen)
-        recipe = json.loads((options.model / "model.json").read_text(encoding="utf-8"))["recipe"]
-        parts = split(load(options.data).training, recipe["validation"], recipe["calibration"], SPLIT_SEED)
-        start_keras()
-        import keras
+    return told_in_one_line(lambda: _print_tables(options))
 
-        network = keras.models.load_model(options.model / "model.keras", compile=False)
-        print("\n".join([*compare(network, parts, unseen), "", *compare_rivals(network, parts)]))
-    except TrainingError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+
+def _print_tables(options: argparse.Namespace) -> None:
+    rng = np.random.default_rng(1)
+    unseen = dict(read_unseen(told, rng) for told in options.unseen)
+    recipe = json.loads((options.model / "model.json").read_text(encoding="utf-8"))["recipe"]
+    parts = split(load(options.data).training, recipe["validation"], recipe["calibration"], SPLIT_SEED)
+    start_keras()
+    import keras
+
+    network = keras.models.load_model(options.model / "model.keras", compile=False)
+    print("\n".join([*compare(network, parts, unseen), "", *compare_rivals(network, parts)]))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ TrainingError    2    a mistake in the command: an unknown recipe, a number out 
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import ClassVar
 
 
@@ -30,3 +32,13 @@ class CheckFailed(TrainingError):
 
 class Interrupted(TrainingError):
     exit_code = 130
+
+
+def told_in_one_line(command: Callable[[], object]) -> int:
+    """Runs a command; the exit code, 0 or that of the `TrainingError` it raised, which standard error is told."""
+    try:
+        command()
+    except TrainingError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0

@@ -19,7 +19,7 @@ from PIL import Image
 
 from training import recipes
 from training.data import Dataset, Digits, load
-from training.errors import TrainingError
+from training.errors import TrainingError, told_in_one_line
 from training.evaluation import open_model
 from training.recipes import Dense, Recipe
 from training.train import DEFAULT_SEED, run
@@ -163,21 +163,20 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
-    try:
-        for name in options.only or []:
-            recipes.find(name)
-        dataset = load(options.data)
-        chosen = [row for row in ROWS if not options.only or row.recipe in options.only]
-        train_missing(chosen, options.data, dataset, options.seed, options.runs)
-        found = [(row, trained(row, options.seed, options.runs / "models")) for row in chosen]
-        text = table([(row, folder) for row, folder in found if folder is not None], dataset.test)
-        print(text)
-        if not options.only:
-            replace_table(options.output, text)
-    except TrainingError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return told_in_one_line(lambda: _train_and_write(options))
+
+
+def _train_and_write(options: argparse.Namespace) -> None:
+    for name in options.only or []:
+        recipes.find(name)
+    dataset = load(options.data)
+    chosen = [row for row in ROWS if not options.only or row.recipe in options.only]
+    train_missing(chosen, options.data, dataset, options.seed, options.runs)
+    found = [(row, trained(row, options.seed, options.runs / "models")) for row in chosen]
+    text = table([(row, folder) for row, folder in found if folder is not None], dataset.test)
+    print(text)
+    if not options.only:
+        replace_table(options.output, text)
 
 
 if __name__ == "__main__":

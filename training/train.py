@@ -24,7 +24,7 @@ from training import material, pictures, recipes
 from training.backend import start_keras
 from training.checkpoint import Checkpoints, State, fingerprint
 from training.data import Dataset, Split, load, split
-from training.errors import CheckFailed, Interrupted, TrainingError
+from training.errors import CheckFailed, Interrupted, TrainingError, told_in_one_line
 from training.interruption import deferred, handled
 from training.recipes import Recipe
 
@@ -189,12 +189,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    try:
-        print(f"Published {run(**vars(parse(argv)))}")
-    except TrainingError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return told_in_one_line(lambda: print(f"Published {run(**vars(parse(argv)))}"))
 
 
 if __name__ == "__main__":
