@@ -34,6 +34,8 @@ def draw(outcome: dict[str, Any], path: Path) -> None:
         for name, panel in EXPERIMENTS.items()
         if name in outcome["experiments"]
     ]
+    if not panels:  # what was measured is told in tables alone
+        return
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.2 * rows), squeeze=False, layout="constrained")
