@@ -102,7 +102,7 @@ async def receive(
         if kind != "form":
             return Body(kind, [], first, len(first))
         parts = plain_parts(first, boundary)
-        if parts is not None and len(parts) <= min(max_files, MAX_OTHER_PARTS):
+        if parts is not None and _are_few(parts, wanted, max_files):
             return Body(kind, parts, b"", len(first))
     form = Form(boundary, wanted, max_files) if kind == "form" else None
     content = bytearray()
@@ -120,6 +120,12 @@ async def receive(
     except BaseException:
         budget.give_back(received)
         raise
+
+
+def _are_few(parts: list[Part], wanted: str, max_files: int) -> bool:
+    """Whether `Form`, which words the refusals, would take as many."""
+    files = sum(part.name == wanted for part in parts)
+    return files <= max_files and len(parts) - files <= MAX_OTHER_PARTS
 
 
 async def _chunks(request: Inbound, message: Any) -> AsyncIterator[bytes]:
