@@ -77,7 +77,7 @@ def write_graph(
 
 def write_odd_networks(root: Path) -> None:
     """Networks that read no digits: `several` inputs and outputs, `strings`, `matrix` without a batch axis, `coupled`
-    rows, `ragged` lengths, `lookup` that some values break, `labels` whose output is a map."""
+    rows, `ragged` lengths, `lookup` that some values break, `labels` whose output is a map, and those below."""
     node, float_, int_ = helper.make_node, TensorProto.FLOAT, TensorProto.INT64
     write_graph(
         root / "several" / "1",
@@ -135,6 +135,92 @@ def write_odd_networks(root: Path) -> None:
         ],
     )
     _save(root / "labels" / "1", graph)
+    _write_odd_shapes(root)
+    _write_hidden_dependences(root)
+    _write_other_kinds(root)
+
+
+def _write_odd_shapes(root: Path) -> None:
+    """`scalar`, `constant` without an input, `any_rank`, `found` as many rows as values are not zero, and `mean` of
+    pictures of any size from 3 x 3 on."""
+    node, float_ = helper.make_node, TensorProto.FLOAT
+    for name, shape in (("scalar", []), ("any_rank", None)):
+        add = [node("Add", ["x", "one"], ["y"])]
+        write_graph(root / name / "1", add, {"x": (float_, shape)}, {"y": (float_, shape)}, {"one": np.float32(1)})
+    kept = np.array([1, 2], np.float32)
+    write_graph(root / "constant" / "1", [node("Identity", ["kept"], ["y"])], {}, {"y": (float_, [2])}, {"kept": kept})
+    write_graph(
+        root / "found" / "1",
+        [node("NonZero", ["values"], ["indices"]), node("Transpose", ["indices"], ["rows"])],
+        {"values": (float_, ["n"])},
+        {"rows": (TensorProto.INT64, ["found", 1])},
+    )
+    write_graph(
+        root / "mean" / "1",
+        [node("Conv", ["picture", "kernel"], ["sums"]), node("GlobalAveragePool", ["sums"], ["mean"])],
+        {"picture": (float_, ["n", 1, "height", "width"])},
+        {"mean": (float_, ["n", 1, 1, 1])},
+        {"kernel": np.full((1, 1, 3, 3), 1 / 9, np.float32)},
+    )
+
+
+def _write_hidden_dependences(root: Path) -> None:
+    """Rows that depend on others where that is easily missed: `third` adds the third row before, `greatest` and `any`
+    compare values of which there are few, `table` has a row for each of one input and a column for each of another."""
+    node, float_, int_ = helper.make_node, TensorProto.FLOAT, TensorProto.INT64
+    first = np.array([0], np.int64)
+    write_graph(
+        root / "third" / "1",
+        [
+            node("Pad", ["x", "before"], ["padded"]),
+            node("Slice", ["padded", "first", "last", "first"], ["shifted"]),
+            node("Add", ["x", "shifted"], ["y"]),
+        ],
+        {"x": (float_, ["n", 2])},
+        {"y": (float_, ["n", 2])},
+        {"before": np.array([3, 0, 0, 0], np.int64), "first": first, "last": np.array([-3], np.int64)},
+    )
+    for name, kind in (("greatest", int_), ("any", TensorProto.BOOL)):
+        write_graph(
+            root / name / "1",
+            [
+                node("Cast", ["x"], ["numbers"], to=int_),
+                node("ReduceMax", ["numbers"], ["most"], keepdims=0),
+                node("Sub", ["most", "numbers"], ["y"]),
+            ],
+            {"x": (kind, ["n", 4])},
+            {"y": (int_, ["n", 4])},
+        )
+    write_graph(
+        root / "table" / "1",
+        [
+            node("Unsqueeze", ["a", "second"], ["column"]),
+            node("Unsqueeze", ["b", "first"], ["row"]),
+            node("Mul", ["column", "row"], ["products"]),
+        ],
+        {"a": (float_, ["n"]), "b": (float_, ["m"])},
+        {"products": (float_, ["n", "m"])},
+        {"first": first, "second": np.array([1], np.int64)},
+    )
+
+
+def _write_other_kinds(root: Path) -> None:
+    """Inputs and outputs that the protocol has no word for: `joined` takes a sequence, `given` an optional tensor,
+    `brief` answers in bfloat16 alone."""
+    node, float_ = helper.make_node, TensorProto.FLOAT
+    sequence = helper.make_sequence_type_proto(helper.make_tensor_type_proto(float_, None))
+    optional = helper.make_optional_type_proto(helper.make_tensor_type_proto(float_, ["n"]))
+    y = helper.make_tensor_value_info("y", float_, ["n"])
+    join = [node("ConcatFromSequence", ["x"], ["y"], axis=0)]
+    _save(root / "joined" / "1", helper.make_graph(join, "graph", [helper.make_value_info("x", sequence)], [y]))
+    get = [node("OptionalGetElement", ["x"], ["y"])]
+    _save(root / "given" / "1", helper.make_graph(get, "graph", [helper.make_value_info("x", optional)], [y]))
+    write_graph(
+        root / "brief" / "1",
+        [node("Cast", ["x"], ["y"], to=TensorProto.BFLOAT16)],
+        {"x": (float_, ["n", 2])},
+        {"y": (TensorProto.BFLOAT16, ["n", 2])},
+    )
 
 
 def _save(folder: Path, graph: Any) -> Path:

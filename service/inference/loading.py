@@ -17,6 +17,8 @@ from service.inference.tensors import UNSUPPORTED, TensorSpec, example
 from service.inference.version import ModelVersion, Stamp
 
 DEFAULT_MAX_BATCH_SIZE = 32
+DEFAULT_BATCH_BYTES = 1 << 28  # of the inputs and outputs of one run, where nobody told a batch size
+SIDES = (1, 32, 224)  # of dynamic dimensions, tried until the network takes them: convolutions want some room
 TIMED_BATCH_SIZES = (8, 16, 32, 64)
 TIMED_ROUNDS = 3
 GOLDEN_TOLERANCE = 1e-3  # of a probability: TF32 and int8 kernels of another device differ by less
@@ -65,7 +67,6 @@ def load(version: ModelVersion, device: Device, threads: int, *, max_batch_size:
             _warm_up_digits(version, session)
             _test_itself(version)
         else:
-            version.max_batch_size = version.max_batch_size or DEFAULT_MAX_BATCH_SIZE
             _warm_up(version)
         _check_unchanged(version)
     except BaseException:
@@ -150,9 +151,13 @@ def _sizes(most: int) -> list[int]:
 
 def _probabilities(version: ModelVersion, images: Tensor) -> Tensor:
     try:
-        return version.run((images,))[version.output("probabilities")]
+        outputs = version.run((images,))
     except Exception as error:
         raise ModelFailed(f"{len(images)} images made it fail: {error}") from error
+    for spec, rows in zip(version.outputs, outputs, strict=False):  # after them comes what is told of them
+        if len(rows) != len(images):
+            raise ModelFailed(f"{len(images)} images gave {spec.name} of shape {rows.shape}")
+    return outputs[version.output("probabilities")]
 
 
 def _test_itself(version: ModelVersion) -> None:
@@ -180,36 +185,50 @@ def _warm_up(version: ModelVersion) -> None:
 
     They may where each has a row of its own along a dynamic first axis, whose answer does not depend on the others.
     """
-    if any(spec.datatype == UNSUPPORTED for spec in version.inputs):
-        return
+    reason = ""
+    told, version.max_batch_size = version.max_batch_size, version.max_batch_size or DEFAULT_MAX_BATCH_SIZE
+    if not version.outputs or any(spec.datatype == UNSUPPORTED for spec in version.inputs):
+        return  # nobody can ask it
     rng = np.random.default_rng(0)
-    try:
-        version.run(_example(version.inputs, 1, rng))
-        started = time.perf_counter()  # the first run is slower than all others
-        version.run(_example(version.inputs, 1, rng))
-        version.seconds_per_image = time.perf_counter() - started
-        version.shares_runs = version.has_batch_axis and _rows_are_independent(version, rng)
-    except Exception as error:  # noqa: BLE001 - the network may be right to refuse what we made up
-        log.warning("not warmed up: it refuses made-up tensors", model=version.name, reason=str(error)[:500])
+    for side in SIDES:
+        try:
+            row = _example(version.inputs, 1, side, rng)
+            outputs = version.run(row)
+            if not told:
+                row_bytes = sum(array.nbytes for array in (*row, *outputs))
+                version.max_batch_size = max(1, min(DEFAULT_MAX_BATCH_SIZE, DEFAULT_BATCH_BYTES // max(1, row_bytes)))
+            started = time.perf_counter()  # the first run is slower than all others
+            version.run(row)
+            version.seconds_per_image = time.perf_counter() - started
+            version.shares_runs = version.has_batch_axis and _rows_are_independent(version, side, rng)
+        except Exception as error:  # noqa: BLE001 - the network may be right to refuse what we made up
+            reason = str(error)[:500]
+        else:
+            return
+    log.warning("not warmed up: it refuses made-up tensors", model=version.name, reason=reason)
 
 
-def _example(inputs: tuple[TensorSpec, ...], rows: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-    return tuple([example(spec, rows, rng) for spec in inputs])
+def _example(inputs: tuple[TensorSpec, ...], rows: int, side: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    return tuple([example(spec, rows, side, rng) for spec in inputs])
 
 
-def _rows_are_independent(version: ModelVersion, rng: np.random.Generator) -> bool:
-    rows = _example(version.inputs, version.max_batch_size, rng)
-    alone = [version.run(tuple([array[index : index + 1] for array in rows])) for index in range(min(2, len(rows[0])))]
-    for size in _sizes(version.max_batch_size):
+def _rows_are_independent(version: ModelVersion, side: int, rng: np.random.Generator) -> bool:
+    most = version.max_batch_size
+    rows, sizes = _example(version.inputs, most, side, rng), _sizes(most)
+    some = sorted({0, min(1, most - 1), *(size - 1 for size in sizes)})  # the last row of each size may see them all
+    alone = {index: version.run(tuple([array[index : index + 1] for array in rows])) for index in some}
+    for size in sizes:
         together = version.run(tuple([array[:size] for array in rows]))
-        for index, own in enumerate(alone[:size]):
+        for index, own in alone.items():
             for all_rows, row in zip(together, own, strict=True):
-                if len(all_rows) != size or len(row) != 1 or not _close(all_rows[index], row[0]):
+                if len(all_rows) != size or len(row) != 1:
+                    return False
+                if index < size and not _close(all_rows[index], row[0]):
                     return False
     return True
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
-    if np.asarray(one).dtype.kind in "fc":
+    if np.shape(one) == np.shape(other) and np.asarray(one).dtype.kind == "f":
         return np.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
     return np.array_equal(one, other)

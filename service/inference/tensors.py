@@ -55,17 +55,21 @@ def specs(nodes: Iterable[Any]) -> tuple[TensorSpec, ...]:
     )
 
 
-def example(spec: TensorSpec, rows: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """A tensor that `spec` allows: `rows` along a dynamic first dimension, 1 along every other dynamic one.
+def example(spec: TensorSpec, rows: int, side: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """A tensor that `spec` allows: `rows` along a dynamic first dimension, `side` along every other dynamic one.
 
-    Whole numbers are 1 or 2: zero may be divided by, and larger ones may index too far.
+    Whole numbers are 1 or 2: zero may be divided by, and larger ones may index too far. Of few values the first row has
+    the least throughout and the second the greatest, or a network that compares rows could seem not to.
     """
     first, *others = spec.shape or (0,)
-    shape = (rows if first == -1 else first, *(max(size, 1) for size in others)) if spec.shape else ()
+    shape = (rows if first == -1 else first, *(side if size == -1 else size for size in others)) if spec.shape else ()
     dtype = DATATYPES[spec.datatype]
-    if dtype.kind == "O":
-        return rng.choice(np.array(["a", "b"], object), shape)
-    if dtype.kind in "ui":
-        # Levels of a picture may be any; another whole number may be an index.
-        return rng.integers(1, 256 if dtype.itemsize == 1 and dtype.kind == "u" else 3, shape).astype(dtype)
-    return rng.random(shape).astype(dtype) if dtype.kind == "f" else rng.random(shape) < 0.5
+    if dtype.kind == "f":
+        return rng.random(shape).astype(dtype)
+    if dtype.kind == "u" and dtype.itemsize == 1:
+        return rng.integers(1, 256, shape).astype(dtype)  # levels of a picture; another whole number may be an index
+    values = {"O": np.array(["a", "b"], object), "b": np.array([False, True])}.get(dtype.kind, np.array([1, 2], dtype))
+    tensor = rng.choice(values, shape)
+    if shape and len(tensor) > 1:
+        tensor[0], tensor[1] = values
+    return tensor

@@ -106,19 +106,19 @@ class ModelVersion:
         a row does.
         """
         assert self.session is not None
+        if not self.reads_digits:
+            return self.session.run(dict(zip(self._fed, inputs, strict=True)), self._fetched)
         count = len(inputs[0])
         if count < self.padded_to:
             inputs = tuple([np.concatenate([rows, *[rows[-1:]] * (self.padded_to - count)]) for rows in inputs])
         outputs = self.session.run(dict(zip(self._fed, inputs, strict=True)), self._fetched)
         if count < self.padded_to:
             outputs = [rows[:count] for rows in outputs]
-        if self.reads_digits:
-            told = np.empty((count, 10 if self._score is None else 11))
-            told[:, :10] = outputs[self._probabilities]
-            if self._score is not None:
-                told[:, 10] = outputs[self._score]
-            outputs.append(told.round(7, out=told))
-        return outputs
+        told = np.empty((count, 10 if self._score is None else 11))
+        told[:, :10] = outputs[self._probabilities]
+        if self._score is not None:
+            told[:, 10] = outputs[self._score]
+        return [*outputs, told.round(7, out=told)]
 
     def start(self, *, max_queue_size: int, inline_below_s: float, metrics: Metrics) -> None:
         """Give it its micro-batcher. Call on the event loop that will submit."""

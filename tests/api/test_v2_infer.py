@@ -180,3 +180,41 @@ def test_what_the_network_refuses_is_the_clients_to_mend(v2: TestClient) -> None
     assert "out of data bounds" in answer.json()["error"]
     answer = v2.post("/v2/models/lookup/infer", json={"inputs": [tensor("index", np.array([1, 2]), "INT64")]})
     assert outputs_of(answer)["found"].tolist() == [1.5, 2.5]
+
+
+def first_output(v2: TestClient, model: str, *inputs: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    answer = v2.post(f"/v2/models/{model}/infer", json={"inputs": list(inputs), **fields})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json()["outputs"][0])
+
+
+def test_a_scalar_is_a_tensor_too(v2: TestClient) -> None:
+    for data in (2.5, [2.5]):
+        x = {"name": "x", "shape": [], "datatype": "FP32", "data": data}
+        assert first_output(v2, "scalar", x) == {"name": "y", "datatype": "FP32", "shape": [], "data": [3.5]}
+    body, headers = binary_request(
+        raw_tensor("x", [], "FP32", struct.pack("<f", 2.5)), parameters={"binary_data_output": True}
+    )
+    answer = v2.post("/v2/models/scalar/infer", content=body, headers=headers)
+    assert raw_outputs(answer)["y"][1] == struct.pack("<f", 3.5)
+
+
+def test_a_network_may_take_nothing_or_tensors_of_any_rank(v2: TestClient) -> None:
+    assert first_output(v2, "constant")["data"] == [1, 2]
+    for shape in ((), (3,), (2, 1, 2)):
+        assert first_output(v2, "any_rank", tensor("x", np.zeros(shape), "FP32"))["shape"] == list(shape)
+
+
+def test_rows_that_depend_on_each_other_stay_together(v2: TestClient) -> None:
+    rows = np.arange(8.0).reshape(4, 2)
+    assert first_output(v2, "third", tensor("x", rows, "FP32"))["data"] == [0, 1, 2, 3, 4, 5, 6, 8]
+    a, b = tensor("a", np.array([1, 2]), "FP32"), tensor("b", np.array([1, 2, 3]), "FP32")
+    assert first_output(v2, "table", a, b)["data"] == [1, 2, 3, 2, 4, 6]
+
+
+def test_no_rows_are_an_answer_too(v2: TestClient) -> None:
+    nothing = tensor("values", np.zeros(3), "FP32")
+    assert first_output(v2, "found", nothing)["shape"] == [0, 1]
+    classes = {"outputs": [{"name": "rows", "parameters": {"classification": 2}}]}
+    assert first_output(v2, "found", nothing, **classes)["shape"] == [0, 1]
+    assert first_output(v2, "found", nothing, parameters={"binary_data_output": False})["data"] == []

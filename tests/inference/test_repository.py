@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from networks import write_linear_model, write_odd_networks
+from networks import write_graph, write_linear_model, write_odd_networks
+from onnx import helper
 
 from service.errors import ModelNotFound, NotReady, StartupError
 from service.inference.repository import Repository, scan
@@ -166,11 +168,31 @@ def test_any_network_is_served_and_only_independent_rows_share_runs(tmp_path: Pa
     loaded.load()
     shares = {version.name: version.shares_runs for version in loaded.versions()}
     assert all(version.state == "READY" for version in loaded.versions())
-    assert {name for name, shared in shares.items() if shared} == {"labels", "lookup", "ragged", "several", "strings"}
-    assert {name for name, shared in shares.items() if not shared} == {"coupled", "matrix"}
+    assert {name for name, shared in shares.items() if shared} == {
+        *("labels", "lookup", "mean", "ragged", "several", "strings"),
+    }
     with pytest.raises(ModelNotFound, match="reads no digits"):
         loaded.find("several", digits=True)
     assert [spec.name for spec in loaded.find("labels").outputs] == ["copied"]
+
+
+def test_a_runs_tensors_stay_small_where_nobody_tells_a_batch_size(tmp_path: Path) -> None:
+    many = np.array([1, 1 << 24], np.int64)
+    node = helper.make_node("Tile", ["x", "many"], ["y"])
+    shape = ["n", int(many[1])]
+    write_graph(tmp_path / "wide" / "1", [node], {"x": (1, ["n", 1])}, {"y": (1, shape)}, {"many": many})
+    loaded = repository(tmp_path)
+    loaded.load()
+    assert loaded.find("wide").max_batch_size == 3  # of 64 MiB each
+
+
+def test_a_network_for_digits_that_gives_another_number_of_rows_is_told_so(tmp_path: Path) -> None:
+    path = write_linear_model(tmp_path / "cnn" / "1")
+    model = onnx.load(path)
+    model.graph.node.append(helper.make_node("Concat", ["logits", "logits"], ["twice"], axis=0))
+    model.graph.output.append(helper.make_tensor_value_info("twice", 1, ["m", 10]))
+    onnx.save(model, path)
+    assert "images gave twice of shape (" in reason(tmp_path)
 
 
 def test_the_newest_versions_that_can_be_served_stay_loaded(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 
@@ -56,7 +57,8 @@ def _raw(array: Tensor) -> bytes | memoryview:
 
 def _classes(array: Tensor, wanted: Wanted, model: ModelVersion) -> Tensor:
     """`value:index:label` of the largest values, (n, k) or (k,); without a label, `value:index`."""
-    rows = array.reshape(len(array), -1) if model.has_batch_axis else array.reshape(1, -1)
+    shape = (len(array), math.prod(array.shape[1:])) if model.has_batch_axis else (1, array.size)
+    rows = array.reshape(shape)
     best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, : wanted.classes]
     labels = model.labels
     strings = np.empty(best.shape, object)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import msgspec
 
@@ -15,6 +15,7 @@ from service.inference.tensors import DATATYPES, UNSUPPORTED, TensorSpec
 from service.inference.version import ModelVersion
 
 HEADER = "Inference-Header-Content-Length"
+MOST_DIGITS = 18
 _decoder = msgspec.json.Decoder(InferRequest)
 
 
@@ -48,12 +49,14 @@ def header_length(given: bytes | None, size: int) -> int:
     """Where the JSON ends in a body of `size` bytes. Raises `MalformedRequest`."""
     if given is None:
         return size
-    if not given.isdigit() or int(given) > size:
+    # Python refuses to read thousands of digits; leading zeros apart, that many are more than any body has.
+    digits = given.lstrip(b"0") or b"0"
+    if not given.isdigit() or len(digits) > MOST_DIGITS or int(digits) > size:
         raise MalformedRequest(
             f"{HEADER} is {given.decode('latin-1')!r}: expected how many bytes of JSON the body begins with, "
             f"at most the {size} that came, counted before compression."
         )
-    return int(given)
+    return int(digits)
 
 
 def understand(content: bytes | bytearray, json_bytes: int, model: ModelVersion, limits: Limits) -> Call:
@@ -86,9 +89,9 @@ def understand(content: bytes | bytearray, json_bytes: int, model: ModelVersion,
 def _timeout(parameters: Parameters | None, most_s: float) -> float:
     """Triton's `timeout` parameter, in microseconds, where it is shorter than ours."""
     given = (parameters or {}).get("timeout", 0)
-    if not isinstance(given, int) or given < 0:
+    if not _is_whole(given):
         raise InvalidValue(f"Parameter timeout is {given!r}: expected microseconds, a whole number.")
-    return min(given / 1e6, most_s) if given else most_s
+    return given / 1e6 if 0 < given < most_s * 1e6 else most_s
 
 
 def _wanted(request: InferRequest, model: ModelVersion) -> list[Wanted]:
@@ -96,6 +99,9 @@ def _wanted(request: InferRequest, model: ModelVersion) -> list[Wanted]:
     outputs = request.outputs or [WantedOutput(spec.name) for spec in model.outputs]
     if not outputs:
         raise _no_datatype("outputs", model.unsupported)
+    # Else a small request could have one output repeated until it fills the memory.
+    if len({output.name for output in outputs}) < len(outputs):
+        raise InvalidValue(f"An output is asked for twice: {model.name} has {_listed(model.outputs)}.")
     return [_one_wanted(output, model, all_binary=all_binary) for output in outputs]
 
 
@@ -109,7 +115,7 @@ def _one_wanted(output: WantedOutput, model: ModelVersion, *, all_binary: bool) 
         raise InvalidValue(f"No output {output.name!r}: {model.name} has {_listed(model.outputs)}.")
     classes = parameters.get("classification", 0)
     spec = model.outputs[place]
-    if not isinstance(classes, int) or classes < 0:
+    if not _is_whole(classes):
         raise InvalidValue(f"Output {output.name!r}: classification is {classes!r}: expected a whole number.")
     if classes and DATATYPES[spec.datatype].kind not in "uif":
         raise InvalidValue(f"Output {output.name!r} is {spec.datatype}: there are no classes in it.")
@@ -125,16 +131,17 @@ def _read_inputs(
     for tensor in request.inputs:
         spec = by_name.pop(tensor.name, None)
         if spec is None:
-            more = "twice" if tensor.name in read or files is not None else "which it has not"
-            raise InvalidValue(f"Input {tensor.name!r} {more}: {model.name} takes {_listed(model.inputs)}.")
+            fault = "comes twice" if any(tensor.name == known.name for known in model.inputs) else "is unknown"
+            raise InvalidValue(f"Input {tensor.name!r} {fault}: {model.name} takes {_listed(model.inputs)}.")
         data, binary = _data(tensor, binary)
         if model.reads_digits and tensor.datatype == "BYTES":
             files = _picture_files(tensor, data)
         else:
             _check(tensor, spec)
             read[tensor.name] = _array(tensor, data)
-    if by_name:
-        raise InvalidValue(f"Input {next(iter(by_name))!r} is missing: {model.name} takes {_listed(model.inputs)}.")
+    for name, spec in by_name.items():
+        _refuse_without_datatype(spec)
+        raise InvalidValue(f"Input {name!r} is missing: {model.name} takes {_listed(model.inputs)}.")
     if len(binary):
         raise InvalidValue(
             f"{len(binary)} bytes come after the last tensor: binary_data_size of the inputs and {HEADER} "
@@ -156,7 +163,7 @@ def _data(tensor: InferInput, binary: memoryview) -> tuple[memoryview | msgspec.
     size = parameters["binary_data_size"]
     if isinstance(tensor.data, msgspec.Raw):
         raise InvalidValue(f"Input {tensor.name!r} has both data and binary_data_size: expected one of them.")
-    if not isinstance(size, int) or not 0 <= size <= len(binary):
+    if not _is_whole(size) or size > len(binary):
         raise InvalidValue(
             f"Input {tensor.name!r}: binary_data_size is {size!r}, and {len(binary)} bytes are left after the JSON "
             "and the tensors before."
@@ -165,10 +172,11 @@ def _data(tensor: InferInput, binary: memoryview) -> tuple[memoryview | msgspec.
 
 
 def _check(tensor: InferInput, spec: TensorSpec) -> None:
-    if spec.datatype == UNSUPPORTED:
-        raise _no_datatype(f"input {spec.name!r}", [spec])
-    fits = len(tensor.shape) == len(spec.shape) and all(
-        has in (-1, size) for has, size in zip(spec.shape, tensor.shape, strict=True)
+    _refuse_without_datatype(spec)
+    # ONNX Runtime tells no shape of a scalar and none of a tensor of any rank: there the network decides.
+    fits = not spec.shape or (
+        len(tensor.shape) == len(spec.shape)
+        and all(has in (-1, size) for has, size in zip(spec.shape, tensor.shape, strict=True))
     )
     if tensor.datatype != spec.datatype or not fits:
         raise InvalidValue(f"Input {tensor.name!r} is {tensor.datatype} {tensor.shape}: expected {_listed([spec])}.")
@@ -193,6 +201,11 @@ def _refuse_shared_memory(parameters: Parameters, name: str) -> None:
         raise Unsupported(f"{name!r}: shared memory is not served. Send the tensor in the request.")
 
 
+def _refuse_without_datatype(spec: TensorSpec) -> None:
+    if spec.datatype == UNSUPPORTED:
+        raise _no_datatype(f"input {spec.name!r}", [spec])
+
+
 def _no_datatype(what: str, specs: Sequence[TensorSpec]) -> Unsupported:
     types = ", ".join(sorted({spec.onnx_type for spec in specs}))
     return Unsupported(f"The protocol has no datatype for {what}, of ONNX type {types}.")
@@ -200,3 +213,8 @@ def _no_datatype(what: str, specs: Sequence[TensorSpec]) -> Unsupported:
 
 def _listed(specs: Sequence[TensorSpec]) -> str:
     return ", ".join(f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in specs) or "none"
+
+
+def _is_whole(given: object) -> TypeGuard[int]:
+    """Whether a parameter is a whole number, not negative; Python takes true and false for such."""
+    return isinstance(given, int) and not isinstance(given, bool) and given >= 0

@@ -17,7 +17,7 @@ from service.inference.runtime import Tensor
 from service.inference.tensors import DATATYPES
 
 LENGTH = struct.Struct("<I")  # before each element of a BYTES tensor
-EXACT = 2.0**53  # whole numbers beyond are not all in float64
+EXACT = 2.0**53  # from here on not every whole number is in float64
 _ELEMENTS: dict[str, type] = {"b": bool, "u": int, "i": int, "f": float, "O": str}
 
 
@@ -135,7 +135,7 @@ def _whole(array: Tensor, dtype: np.dtype[Any], tensor: InferInput) -> Tensor:
     """Floats as whole numbers of `dtype`, or as truth. Raises `InvalidValue` where that changes one."""
     with np.errstate(invalid="ignore"):
         converted = array.astype(dtype)
-    if not np.array_equal(converted.astype(np.float64), array) or (np.abs(array) > EXACT).any():
+    if not np.array_equal(converted.astype(np.float64), array) or (np.abs(array) >= EXACT).any():
         raise InvalidValue(
             f"Input {tensor.name!r}: some numbers are not whole, or out of the range of {tensor.datatype}."
         )
