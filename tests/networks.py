@@ -223,6 +223,22 @@ def _write_other_kinds(root: Path) -> None:
     )
 
 
+def write_model_with_weights_apart(folder: Path, value: float, location: str = "model.onnx.data") -> Path:
+    """Rows of a table, all of them `value`, which stands in a file of its own; that file."""
+    table = np.full((4, 100_000), value, np.float32)  # ONNX Runtime maps what is large
+    path = write_graph(
+        folder,
+        [helper.make_node("Gather", ["table", "row"], ["found"])],
+        {"row": (TensorProto.INT64, ["n"])},
+        {"found": (TensorProto.FLOAT, ["n", table.shape[1]])},
+        {"table": table},
+    )
+    (folder / location).parent.mkdir(exist_ok=True)
+    (folder / location).unlink(missing_ok=True)  # it would be appended to
+    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location=location)
+    return folder / location
+
+
 def _save(folder: Path, graph: Any) -> Path:
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)

@@ -32,7 +32,7 @@ class ModelFailed(Exception):
 
 def stamp(folder: Path) -> Stamp:
     """What tells that the files of a version changed. Raises OSError."""
-    entries = [(entry.name, entry.stat()) for entry in folder.iterdir() if entry.is_file()]
+    entries = [(str(entry.relative_to(folder)), entry.stat()) for entry in folder.rglob("*") if entry.is_file()]
     return tuple(sorted((name, told.st_size, told.st_mtime_ns, told.st_ino) for name, told in entries))
 
 
@@ -46,6 +46,7 @@ def load(version: ModelVersion, device: Device, threads: int, *, max_batch_size:
     try:
         version.stamp = stamp(version.path)
         content = (version.path / "model.onnx").read_bytes()
+        weights = {name: (version.path / name).read_bytes() for name, *_ in version.stamp if not _is_known(name)}
         version.card = read_card(version.path)
     except (OSError, ValueError) as error:
         raise ModelFailed(f"{version.path}: {error}") from None
@@ -54,7 +55,7 @@ def load(version: ModelVersion, device: Device, threads: int, *, max_batch_size:
         raise ModelFailed(f"model.onnx has sha256 {version.sha256}, its card says {expected}")
     version.max_batch_size = max_batch_size or version.card.batching.max_batch_size or 0
     try:
-        session = load_session(version.path / "model.onnx", device, threads)
+        session = load_session(version.path / "model.onnx", device, threads, weights)
     except StartupError:
         raise
     except Exception as error:
@@ -72,6 +73,11 @@ def load(version: ModelVersion, device: Device, threads: int, *, max_batch_size:
     except BaseException:
         version.session = None
         raise
+
+
+def _is_known(name: str) -> bool:
+    """Whether a file of a version is one of ours; any other may hold weights that the network refers to."""
+    return name in ("model.onnx", "model.json") or name.endswith(".keras")
 
 
 def _check_unchanged(version: ModelVersion) -> None:

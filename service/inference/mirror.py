@@ -23,7 +23,7 @@ import structlog
 
 from service.errors import StartupError
 
-FILE = re.compile(r"(?P<version>(?P<model>[^/.][^/]*)/\d+)/(?P<name>[^/.][^/]*)")
+FILE = re.compile(r"(?P<version>(?P<model>[^/.][^/]*)/\d+)/[^/.][^/]*(?:/[^/.][^/]*)*")
 LEFT_OUT = (".keras",)  # for training, and large
 TELLING = (
     "size",
@@ -113,7 +113,8 @@ class Mirror:
         content = Path(tempfile.mkdtemp(prefix=".content-", dir=self.folder))
         try:
             for path, (told, where) in files.items():
-                local = content / Path(path).name
+                local = content / Path(path).relative_to(version)
+                local.parent.mkdir(parents=True, exist_ok=True)
                 filesystem.get_file(where, str(local))
                 _check_size(local, told.get("size"), where)
                 copied[path] = _Copied(told, _sha256(local))

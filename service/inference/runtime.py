@@ -93,8 +93,10 @@ class Session:
         return result
 
 
-def load_session(model: Path, device: Device, threads: int) -> Session:
-    """Load a network on `device`.
+def load_session(model: Path, device: Device, threads: int, weights: Mapping[str, bytes] | None = None) -> Session:
+    """Load a network on `device`; `weights` are the files beside it that it may refer to, by their relative paths.
+
+    ONNX Runtime would map such a file, and the process die of SIGBUS once somebody copies another one over it.
 
     Raises:
         StartupError: `device` is `cuda` and CUDA is not what runs.
@@ -109,6 +111,9 @@ def load_session(model: Path, device: Device, threads: int) -> Session:
     # Spinning threads take the CPU from the event loop: 100 us a request on one core (docs/log.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
+    if weights:
+        files = list(weights.values())
+        options.add_external_initializers_from_files_in_memory([*weights], files, list(map(len, files)))
     session = Session(ort.InferenceSession(model, options, providers=_wanted_providers(ort, device)))
     if device == "cuda" and session.provider != CUDA:
         raise StartupError(

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import s3fs
 from conftest import strokes
 from live import serving
 from moto.server import ThreadedMotoServer
-from networks import write_linear_model
+from networks import write_linear_model, write_model_with_weights_apart
 
 from service.errors import StartupError
 from service.inference.mirror import Mirror, local_folder
@@ -73,6 +74,15 @@ def test_versions_come_change_and_go_with_the_bucket(tmp_path: Path, bucket: Any
     mirror.fetch()
     assert [version.version for version in scan(tmp_path / "mirror")] == ["2"]
     assert len(list((tmp_path / "mirror").glob(".content-*"))) == 1
+
+
+def test_weights_in_files_of_their_own_come_along(tmp_path: Path, bucket: Any) -> None:
+    write_model_with_weights_apart(tmp_path / "here" / "rows" / "1", 3.0, "weights/table.bin")
+    put(bucket, tmp_path / "here", "rows/1")
+    elsewhere = Repository(f"s3://{bucket.bucket}/repo", mirrors=tmp_path, device="cpu", threads=1, default_model="cnn")
+    elsewhere.load()
+    (found,) = elsewhere.find("rows").run((np.array([2]),))
+    assert (found == 3).all()
 
 
 def test_a_copy_that_was_spoilt_is_fetched_again(tmp_path: Path, bucket: Any) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from conftest import strokes
 from live import Live, serving
-from networks import write_linear_model
+from networks import write_linear_model, write_model_with_weights_apart
+from protocol import tensor
 
 from service.inference.repository import Repository
 
@@ -134,3 +135,27 @@ def test_a_half_copied_file_becomes_a_version_once_it_is_whole(tmp_path: Path) -
             pass
         assert httpx.post(f"{live.url}/predict", json=BODY).json()["model_version"] == "2"
         assert json.loads(httpx.get(f"{live.url}/health/ready").text)["ready"]
+
+
+@pytest.mark.parametrize("location", ["model.onnx.data", "weights/table.bin"])
+def test_a_file_of_weights_that_is_copied_over_harms_nobody_and_is_followed(tmp_path: Path, location: str) -> None:
+    write_linear_model(tmp_path / "cnn" / "1")
+    weights = write_model_with_weights_apart(tmp_path / "rows" / "1", 1.0, location)
+    last = {"inputs": [tensor("row", np.array([3]), "INT64")]}
+    with serving(tmp_path, DIGITS_REPOSITORY_POLL_S="0.05") as live:
+
+        def told() -> tuple[str, float]:
+            (entry,) = httpx.get(f"{live.url}/models/rows").json()["versions"]
+            answer = httpx.post(f"{live.url}/v2/models/rows/infer", json=last)
+            return entry["state"], answer.json()["outputs"][0]["data"][-1]
+
+        assert told() == ("READY", 1)
+        whole = weights.read_bytes()
+        weights.write_bytes(b"half")  # as cp does, in place
+        while (now := told())[0] == "READY":
+            assert now[1] == 1
+        assert told() == ("FAILED", 1)
+        weights.write_bytes(np.full(len(whole) // 4, 2, np.float32).tobytes())
+        while (now := told()) != ("READY", 2):
+            assert now[1] in (1, 2)
+        assert httpx.get(f"{live.url}/health/ready").status_code == 200
