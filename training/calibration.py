@@ -42,8 +42,8 @@ def probabilities(logits: Logits, temperature: float) -> npt.NDArray[np.float64]
 
 def log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
     """In double precision, row by row."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    result: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    result: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return result
 
 

@@ -43,6 +43,9 @@ class Digits:
     def take(self, indices: npt.NDArray[np.integer]) -> Digits:
         return Digits(self.images[indices], self.labels[indices])
 
+    def joined(self, others: Digits) -> Digits:
+        return Digits(np.concatenate([self.images, others.images]), np.concatenate([self.labels, others.labels]))
+
 
 @dataclass(frozen=True)
 class Dataset:

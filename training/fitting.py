@@ -1,7 +1,4 @@
-"""The fit: batches drawn and augmented from a seed, Keras' own progress bar, a checkpoint after every epoch.
-
-Every random number comes from (seed, epoch, batch), so that a resumed fit goes on as if it had not stopped.
-"""
+"""The fit: Keras' own loop and progress bar, an average of the weights, a checkpoint after every epoch."""
 
 from __future__ import annotations
 
@@ -14,52 +11,16 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from training.augmentation import augment
+from training.batches import Batches, Lesson
 from training.checkpoint import BEST, LATEST, MEASURED, Checkpoints, State
-from training.data import NO_DIGIT, Digits
+from training.data import Digits
 from training.interruption import Interruption, deferred
+from training.losses import DigitAccuracy, loss, targets
 from training.networks import MOMENTUM, build
 from training.recipes import Optimiser, Recipe
 
-Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 Weights = list[npt.NDArray[np.float32]]
 AVERAGED_STEPS = 4  # the average takes every fourth step's weights: fetching them takes time
-OUTLIER_WEIGHT = 0.3  # of "is there a digit at all?" beside "which one?"
-
-
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """A shuffled pass over the digits an epoch: pixels (b, 28, 28) in 0..255 and targets (b, 10) or (b, 11).
-
-    Images labelled `NO_DIGIT` take part in turns: each epoch draws a share of the digits' number of them.
-    """
-
-    def __init__(self, digits: Digits, recipe: Recipe, seed: int) -> None:
-        super().__init__()
-        self._digits = digits
-        self._recipe = recipe
-        self.seed = seed
-        self._outliers = np.flatnonzero(digits.labels == NO_DIGIT)
-        self._inliers = np.flatnonzero(digits.labels != NO_DIGIT)
-        self.start(0)
-
-    def start(self, epoch: int) -> None:
-        """Call before each epoch. Keras' own hook for it is called more than once an epoch, and ahead of time."""
-        self._epoch = epoch
-        rng = np.random.default_rng([self.seed, epoch])
-        drawn = rng.permutation(self._outliers)[: round(self._recipe.outliers * len(self._inliers))]
-        self._order = rng.permutation(np.concatenate([self._inliers, drawn]))
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._order) / self._recipe.batch_size)
-
-    def __getitem__(self, index: int) -> Batch:
-        size = self._recipe.batch_size
-        digits = self._digits.take(self._order[index * size : (index + 1) * size])
-        if self._recipe.augmentation is None:
-            return digits.images.astype(np.float32), targets(digits.labels, self._recipe)
-        rng = np.random.default_rng([self.seed, self._epoch, index])
-        images = augment(digits.images, digits.labels, self._recipe.augmentation, rng)
-        return images, targets(digits.labels, self._recipe)
 
 
 class Average:
@@ -157,11 +118,18 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def fit(
-    recipe: Recipe, digits: Digits, validation: Digits, seed: int, state: State, checkpoints: Checkpoints
+    recipe: Recipe,
+    digits: Digits,
+    validation: Digits,
+    seed: int,
+    state: State,
+    checkpoints: Checkpoints,
+    lesson: Lesson | None = None,
 ) -> keras.Model:
     """Fits `digits` until the recipe's last epoch and returns the network of the best one on `validation`.
 
-    `digits` may hold images labelled `NO_DIGIT` where the recipe has outliers.
+    `digits` may hold images labelled `NO_DIGIT` where the recipe has outliers; `lesson` says what is learnt of the
+    others where it is not their labels.
 
     Where there is a checkpoint, goes on from it; `state` is its state.
 
@@ -170,14 +138,15 @@ def fit(
     """
     keras.utils.set_random_seed(seed)
     newest = checkpoints.newest()
+    batches = Batches(digits, recipe, seed, lesson)
     if newest is not None:
         network = keras.models.load_model(newest / LATEST)
     else:
-        steps = recipe.epochs * len(Batches(digits, recipe, seed))
+        steps = recipe.epochs * len(batches)
         network = build(recipe, momentum(steps), to_fit=True)
         compile_network(network, recipe)
     if state.epoch < recipe.epochs and not _has_stalled(recipe, state):
-        _fit(network, Batches(digits, recipe, seed), validation, recipe, state, checkpoints)
+        _fit(network, batches, validation, recipe, state, checkpoints)
     return keras.models.load_model(checkpoints.folder / f"epoch-{state.epoch:05d}" / BEST, compile=False)
 
 
@@ -209,59 +178,6 @@ def compile_network(network: keras.Model, recipe: Recipe) -> None:
     network.compile(optimizer(recipe.optimiser), loss(recipe), metrics=[metric], jit_compile=_jit())
 
 
-def loss(recipe: Recipe) -> keras.losses.Loss:
-    """The recipe's loss of logits, so that every network can end in them."""
-    if recipe.outliers:
-        return DigitOrNot()
-    if recipe.loss == "cross_entropy":
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-    return SquaredErrorOfSoftmax() if recipe.output == "softmax" else SquaredErrorOfSigmoid()
-
-
-@keras.saving.register_keras_serializable("digit-service")
-class DigitOrNot(keras.losses.Loss):  # type: ignore[misc]
-    """Cross-entropy of the ten logits, and the eleventh output's of whether there is a digit at all.
-
-    Outlier exposure: Hendrycks, Mazeika and Dietterich, ICLR 2019. `targets` gives what it compares with.
-    """
-
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        ops = keras.ops
-        digit = -ops.sum(y_true[:, :10] * ops.log_softmax(y_pred[:, :10]), axis=1)
-        return digit + OUTLIER_WEIGHT * ops.binary_crossentropy(y_true[:, 10], y_pred[:, 10], from_logits=True)
-
-
-@keras.saving.register_keras_serializable("digit-service")
-class DigitAccuracy(keras.metrics.Mean):  # type: ignore[misc]
-    """Accuracy over the images that hold a digit."""
-
-    def __init__(self, name: str = "accuracy", dtype: str | None = None) -> None:
-        super().__init__(name, dtype)
-
-    def update_state(
-        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None
-    ) -> None:
-        del sample_weight
-        right = keras.ops.equal(keras.ops.argmax(y_true[:, :10], axis=1), keras.ops.argmax(y_pred[:, :10], axis=1))
-        super().update_state(right, 1 - y_true[:, 10])
-
-
-@keras.saving.register_keras_serializable("digit-service")
-class SquaredErrorOfSoftmax(keras.losses.Loss):  # type: ignore[misc]
-    """Mean squared error between softmax(logits) and the one-hot label."""
-
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.losses.mean_squared_error(y_true, keras.ops.softmax(y_pred))
-
-
-@keras.saving.register_keras_serializable("digit-service")
-class SquaredErrorOfSigmoid(keras.losses.Loss):  # type: ignore[misc]
-    """Mean squared error between sigmoid(logits) and the one-hot label."""
-
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.losses.mean_squared_error(y_true, keras.ops.sigmoid(y_pred))
-
-
 def optimizer(settings: Optimiser) -> keras.optimizers.Optimizer:
     if settings.name == "adamw":
         return keras.optimizers.AdamW(settings.learning_rate, weight_decay=settings.weight_decay)
@@ -282,15 +198,6 @@ def learning_rate(settings: Optimiser, epoch: int, epochs: int) -> float:
 def momentum(steps: int) -> float:
     """BatchNorm's: a run of few steps forgets the statistics that it began with faster than Keras' 0.99 would."""
     return min(MOMENTUM, max(0.0, 1 - 10 / steps))
-
-
-def targets(labels: npt.NDArray[np.integer], recipe: Recipe) -> npt.NDArray[np.float32]:
-    """What the loss compares with: one-hot rows (n, 10); with outliers (n, 11), whose last is 1 for `NO_DIGIT`.
-
-    The ten of an outlier are 0: it says nothing of digits. Pulled to be even, it takes odd digits along (docs/log.md).
-    """
-    rows: npt.NDArray[np.float32] = np.eye(11, dtype=np.float32)[labels]
-    return rows if recipe.outliers else rows[:, :10]
 
 
 def _has_stalled(recipe: Recipe, state: State) -> bool:

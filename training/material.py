@@ -14,14 +14,14 @@ from training.recipes import Recipe
 OUTLIER_EPOCHS = 6  # an epoch draws its outliers from this many times as many
 
 
-def gather(digits: Digits, recipe: Recipe, folder: Path) -> Digits:
-    """The digits, pictures of the first of them, and a pool of outliers labelled `NO_DIGIT`; kept in `folder`."""
-    parts = [digits]
+def gather(digits: Digits, recipe: Recipe, folder: Path) -> tuple[Digits, Digits]:
+    """The digits and pictures of the first of them, then a pool of outliers labelled `NO_DIGIT`; kept in `folder`."""
+    shown, outliers = digits, digits.take(np.arange(0))
     if recipe.pictures:
-        parts.append(pictures.rendered(digits.take(np.arange(round(recipe.pictures * len(digits)))), folder))
+        shown = shown.joined(pictures.rendered(digits.take(np.arange(round(recipe.pictures * len(digits)))), folder))
     if recipe.outliers:
-        parts.append(_outliers(digits, round(OUTLIER_EPOCHS * recipe.outliers * len(digits)), folder))
-    return Digits(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
+        outliers = _outliers(digits, round(OUTLIER_EPOCHS * recipe.outliers * len(digits)), folder)
+    return shown, outliers
 
 
 def _outliers(digits: Digits, count: int, folder: Path) -> Digits:

@@ -22,7 +22,8 @@ CHUNK = 200  # digits a task
 MAX_PIXELS = 10_000_000
 # Other hands before other cameras: a rendered digit is not the one that the fit sees beside it.
 HANDS = Augmentation(rotation=8, shear=10, aspect=0.2, elastic=0.8, serifs=0.2, mild=0.2)
-# A condition's share of the pictures, 1 unless it stands here: what only moves or scales, and what costs much, less.
+# A condition's share of the pictures, 1 unless it stands here: what only moves or scales, and what costs much, less;
+# few pixels, whose digits were refused most (docs/log.md, 2026-11-28), more.
 SHARES = {
     "framed_20": 0.3,
     "framed_56": 0.3,
@@ -34,8 +35,10 @@ SHARES = {
     "chalk": 0.4,
     "squared_paper": 0.5,
     "ruled_paper": 0.5,
+    "postal_16": 1.5,
     "stretched_16": 2.0,
-    "binary_16": 2.0,
+    "binary_16": 3.0,
+    "counts_8": 2.5,
     "form_box": 2.0,
 }
 

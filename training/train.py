@@ -65,16 +65,18 @@ def run(
         state = checkpoints.start(fingerprint(chosen, seed, dataset.digest), chosen.epochs, resume=resume)
         with deferred():
             start_keras()
-        from training import evaluation, fitting
+        from training import distillation, evaluation, fitting
 
         _print_plan(chosen, dataset, parts, state)
-        shown = material.gather(parts.training, chosen, runs / CACHE)
-        network = fitting.fit(chosen, shown, parts.validation, seed, state, checkpoints)
+        digits, outliers = material.gather(parts.training, chosen, runs / CACHE)
+        lesson, teachers = distillation.learn_from(chosen, digits, parts.validation, dataset.digest, runs, runs / CACHE)
+        shown = digits.joined(outliers)
+        network = fitting.fit(chosen, shown, parts.validation, seed, state, checkpoints, lesson)
         held_out = pictures.rendered(parts.calibration, runs / CACHE) if chosen.outliers else None
         figures = evaluation.measure(network, dataset, parts, held_out)
         print(figures)
         _check_target(chosen, figures.metrics["test_accuracy"], binding=chosen == standard and _is_mnist(dataset))
-        card = _card(chosen, seed, dataset, parts, state) | figures.card()
+        card = _card(chosen, seed, dataset, parts, state) | {"teachers": teachers} | figures.card()
         return _publish(network, card, figures, dataset, models)
 
 

@@ -7,19 +7,16 @@ from digit_files import draw
 
 from training import recipes
 from training.augmentation import Augmentation
+from training.batches import Batches, Lesson
 from training.checkpoint import Checkpoints, State
 from training.data import NO_DIGIT, Digits, split
-from training.fitting import (
+from training.fitting import Average, fit, learning_rate, momentum
+from training.losses import (
     OUTLIER_WEIGHT,
-    Average,
-    Batches,
     DigitAccuracy,
     SquaredErrorOfSigmoid,
     SquaredErrorOfSoftmax,
-    fit,
-    learning_rate,
     loss,
-    momentum,
     targets,
 )
 from training.recipes import Optimiser
@@ -121,6 +118,22 @@ def test_an_epoch_shows_every_digit_and_a_share_of_the_outliers_other_ones_each_
         assert (rows[:, 10] == 1).sum() == 50
         shown.append(rows.tobytes())
     assert shown[0] != shown[1]
+
+
+def test_a_lesson_takes_the_place_of_digits_and_labels_and_shows_another_copy_each_epoch():
+    digits = draw(100)
+    copies = np.stack([np.full((100, 28, 28), copy, np.uint8) for copy in (1, 2)])
+    even = np.full((2, 100, 10), 0.1, np.float32)
+    batches = Batches(with_outliers(digits), OUTLIERS, seed=0, lesson=Lesson(copies, even))
+    for epoch in range(3):
+        batches.start(epoch)
+        shown = [batches[index] for index in range(len(batches))]
+        images, rows = (np.concatenate(arrays) for arrays in zip(*shown, strict=True))
+        taught = rows[:, 10] == 0
+        assert taught.sum() == 100
+        assert (images[taught] == 1 + epoch % 2).all()
+        assert (rows[taught, :10] == np.float32(0.1)).all()
+        assert (rows[~taught, :10] == 0).all()
 
 
 def test_the_loss_of_an_outlier_is_that_of_saying_so_whatever_digit_it_looks_like():

@@ -51,14 +51,15 @@ def test_other_digits_or_other_code_make_it_anew(tmp_path):
 
 def test_a_fit_is_shown_its_digits_pictures_of_some_and_a_pool_of_outliers(tmp_path):
     digits = draw(30)
-    shown = material.gather(digits, replace(recipes.find("cnn"), pictures=0.2, outliers=0.1), tmp_path)
-    assert (shown.labels == NO_DIGIT).sum() == 3 * material.OUTLIER_EPOCHS
-    assert len(shown) == 30 + 6 + 3 * material.OUTLIER_EPOCHS
+    shown, outliers = material.gather(digits, replace(recipes.find("cnn"), pictures=0.2, outliers=0.1), tmp_path)
+    assert (outliers.labels == NO_DIGIT).all()
+    assert (len(shown), len(outliers)) == (30 + 6, 3 * material.OUTLIER_EPOCHS)
     assert shown.images[:30].tobytes() == digits.images.tobytes()
     assert (shown.labels[30:36] == digits.labels[:6]).all()
 
 
 def test_a_recipe_of_a_tutorial_is_shown_its_digits_alone(tmp_path):
     digits = draw(30)
-    assert len(material.gather(digits, recipes.find("dense-512"), tmp_path)) == 30
+    shown, outliers = material.gather(digits, recipes.find("dense-512"), tmp_path)
+    assert (len(shown), len(outliers)) == (30, 0)
     assert not list(tmp_path.iterdir())

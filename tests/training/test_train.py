@@ -31,6 +31,7 @@ CARD_KEYS = {
     "outputs": list,
     "recipe": dict,
     "seed": int,
+    "teachers": dict,
     "data": dict,
     "git_dirty": (bool, type(None)),
     "git_commit": (str, type(None)),
