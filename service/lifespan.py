@@ -6,14 +6,15 @@ import asyncio
 import gc
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Protocol
 
 import structlog
 
+from service.errors import StartupError
 from service.inference.reload import Reloader
 from service.logs import AccessLog
 from service.sampling import Sampler
@@ -24,6 +25,7 @@ from service.tracing import Tracing
 INLINE_RUN_S = 0.005
 # Requests in flight are young for long; with CPython's 700 they are looked through at every batch (docs/log.md).
 YOUNG_OBJECTS = 20_000
+RETRY_S = 1.0
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -45,7 +47,7 @@ def lifespan(
 
     @asynccontextmanager
     async def run(app: Draining) -> AsyncIterator[None]:
-        await asyncio.get_running_loop().run_in_executor(executor, reloader.load)
+        await _load(reloader, executor)
         reloader.repository.start(max_queue_size=settings.max_queue_size, inline_below_s=INLINE_RUN_S)
         reloader.start()
         sampler.start()
@@ -67,6 +69,35 @@ def lifespan(
         executor.shutdown()
 
     return run
+
+
+async def _load(reloader: Reloader, executor: Executor) -> None:
+    """Load the models. Raises `StartupError`, but where other workers answer, from memory, for what is spoilt on disk.
+
+    A worker that replaces one that died then waits until the disk is mended: its failed start would end them all.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            await loop.run_in_executor(executor, reloader.load)
+        except StartupError as error:
+            if not reloader.board.others_follow():
+                raise
+            log.error("this worker cannot start; the others go on", error=error.detail)  # noqa: TRY400 - it says all
+        else:
+            return
+        with _dying_of_sigterm():
+            await asyncio.sleep(RETRY_S)
+
+
+@contextmanager
+def _dying_of_sigterm() -> Iterator[None]:
+    """Meanwhile SIGTERM ends the process: uvicorn only looks for it once the application has started."""
+    then = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, then)
 
 
 def _drain_before_stopping(app: Draining, delay_s: float) -> None:

@@ -22,8 +22,8 @@ from service.app import create_app, worker_count
 from service.errors import StartupError
 from service.hot_protocol import HotProtocol
 from service.inference.board import FOLDER_VARIABLE, Board
+from service.inference.disk import scan
 from service.inference.mirror import local_folder
-from service.inference.repository import scan
 from service.inference.runtime import check_device
 from service.logs import configure_logs
 from service.settings import Settings, unknown_variables
@@ -108,7 +108,7 @@ def serve(settings: Settings) -> None:
             signal.signal(number, lambda *_: None)
         _Server(_Config(app, settings)).run([listening])
         return
-    app.repository.fetch_and_scan()  # what can be told without loading is told here; loading is for the workers
+    app.repository.check()  # what can be told without loading is told here; loading is for the workers
     # Each of them reads the settings again, from the environment that it inherits.
     config = _Config("service.app:create_app", settings, factory=True, workers=workers)
     with _shared_folder() as shared:

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     required_models: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated models that must be loaded for the service to start and be ready. "
-        "Empty: every model of the repository.",
+        "Empty: the default model, where it is in the repository, to start; to be ready all that could be served once.",
     )
     versions_kept: int = Field(
         4, ge=0, description="Newest versions of each model that stay loaded, of those that can be served; 0: all."

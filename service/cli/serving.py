@@ -50,7 +50,7 @@ def models(
 def _on_disk(root: Path) -> list[dict[str, Any]]:
     import msgspec
 
-    from service.inference.repository import scan
+    from service.inference.disk import scan
 
     found = scan(root)
     if not found:

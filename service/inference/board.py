@@ -61,6 +61,12 @@ class Board:
             self._write(f"{os.getpid()}.followed", str(generation).encode())
         self._followed = generation
 
+    def others_follow(self) -> bool:
+        """Whether another worker has loaded its models and lives."""
+        mine = f"{os.getpid()}.followed"
+        paths = self.folder.glob("*.followed") if self.folder is not None else ()
+        return any(path.name != mine and _lives(path) for path in paths)
+
     def all_follow(self, generation: int) -> bool:
         """Whether every worker that lives has done what `generation` asks for."""
         if self.folder is None:

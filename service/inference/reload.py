@@ -60,7 +60,7 @@ class Reloader:
             again = wanted.again if wanted.generation != self._followed else None
             loop = asyncio.get_running_loop()
             max_age_s = self._poll_s / 2 if wanted.generation == self._followed else 0.0
-            await loop.run_in_executor(self._executor, self.repository.fetch, max_age_s)
+            await loop.run_in_executor(self._executor, self.repository.disk.fetch, max_age_s)
             models = await loop.run_in_executor(self._executor, self.repository.prepare, wanted.unloaded, again)
             self.repository.apply(models, wanted.unloaded, self._retire_after_s)
             self._acknowledge(wanted.generation)
@@ -96,4 +96,4 @@ class Reloader:
                 scanned = time.monotonic()
                 await self.refresh()
             except Exception as error:  # noqa: BLE001 - what is loaded goes on answering, and the next look may succeed
-                log.warning("cannot look at the repository", root=str(self.repository.root), error=str(error))
+                log.warning("cannot look at the repository", root=str(self.repository.disk.folder), error=str(error))

@@ -18,8 +18,9 @@ from moto.server import ThreadedMotoServer
 from networks import write_linear_model, write_model_with_weights_apart
 
 from service.errors import StartupError
+from service.inference.disk import scan
 from service.inference.mirror import Mirror, local_folder
-from service.inference.repository import Repository, scan
+from service.inference.repository import Repository
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -110,7 +111,7 @@ def test_what_was_copied_before_is_served_while_the_source_is_away(
     again.load()
     assert again.find("cnn").version == "1"
     with pytest.raises(OSError, match="cannot be read"):
-        again.fetch()
+        again.disk.fetch()
 
 
 def test_a_bucket_without_models_stops_the_start(tmp_path: Path, bucket: Any) -> None:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from networks import write_graph, write_linear_model, write_odd_networks
 from onnx import helper
 
 from service.errors import ModelNotFound, NotReady, StartupError
-from service.inference.repository import Repository, scan
+from service.inference.disk import scan
+from service.inference.repository import Repository
 
 
 def repository(root: Path, **changes: Any) -> Repository:
@@ -20,7 +23,7 @@ def repository(root: Path, **changes: Any) -> Repository:
 
 
 def test_only_whole_numbers_with_a_network_are_versions(tmp_path: Path) -> None:
-    for version in ("1", "10", "2", "01x", ".3"):
+    for version in ("1", "10", "2", "01x", ".3", "-4", "1.0", "٣", "²"):
         write_linear_model(tmp_path / "cnn" / version)
     (tmp_path / "cnn" / "4").mkdir()
     (tmp_path / "notes.txt").write_text("not a model")
@@ -44,6 +47,39 @@ def test_a_model_that_cannot_be_served_stops_the_start_with_its_reason(tmp_path:
     (tmp_path / "cnn" / "1" / "model.onnx").write_bytes(b"half a file")
     with pytest.raises(StartupError, match="version 1: onnxruntime does not load it"):
         repository(tmp_path).load()
+
+
+def test_a_model_that_nobody_requires_fails_alone(tmp_path: Path) -> None:
+    write_linear_model(tmp_path / "cnn" / "1")
+    (tmp_path / "other" / "1").mkdir(parents=True)
+    (tmp_path / "other" / "1" / "model.onnx").write_bytes(b"half a file")
+    loaded = repository(tmp_path)
+    loaded.load()
+    assert [(version.name, version.state) for version in loaded.versions()] == [("cnn", "READY"), ("other", "FAILED")]
+    assert loaded.required_models == ("cnn",)
+    with pytest.raises(StartupError, match="Model other of"):
+        repository(tmp_path, required=("cnn", "other")).load()
+    with pytest.raises(StartupError, match="Model other of"):
+        repository(tmp_path, default_model="other").load()
+    (tmp_path / "cnn").rename(tmp_path / ".cnn")
+    with pytest.raises(StartupError, match="Model other of"):
+        repository(tmp_path).load()  # of what is left none can be served
+
+
+def test_a_folder_that_we_may_not_look_into_hides_nothing_else() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own may be root's alone
+        root = Path(folder)
+        root.chmod(0o755)
+        write_linear_model(root / "cnn" / "1")
+        (root / "lost+found").mkdir(mode=0o000)
+        nobody = 65534 if os.geteuid() == 0 else os.geteuid()
+        before = os.geteuid()
+        os.seteuid(nobody)
+        try:
+            assert [version.name for version in scan(root)] == ["cnn"]
+        finally:
+            os.seteuid(before)
+            (root / "lost+found").chmod(0o700)
 
 
 def test_a_file_that_is_not_the_cards_is_not_served(tmp_path: Path) -> None:

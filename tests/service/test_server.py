@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import png, strokes
 from live import Live, digits, serving
+from networks import write_linear_model
 
 PNG = {"content-type": "image/png"}
 
@@ -259,6 +260,32 @@ def test_several_workers_share_the_port_and_one_that_dies_is_replaced(models: Pa
         code, log = running.stop()
     assert code == 0
     assert all(json.loads(line) for line in log.splitlines())
+
+
+def test_a_worker_that_dies_takes_nothing_along_when_its_models_were_spoilt_meanwhile(tmp_path: Path) -> None:
+    network = write_linear_model(tmp_path / "cnn" / "1")
+    whole = network.read_bytes()
+    with serving(tmp_path, DIGITS_WORKERS="2", DIGITS_REPOSITORY_POLL_S="0.1") as running:
+        url = f"{running.url}/predict?preprocess=none"
+        body = {"pixels": strokes().tolist()}
+        while running.log().count("Application startup complete") < 2:
+            pass
+        (dies, lives) = first = workers(running)
+        network.write_bytes(whole[:1000])
+        os.kill(dies, signal.SIGKILL)
+        while "this worker cannot start" not in running.log():
+            assert httpx.post(url, json=body).status_code == 200
+        assert httpx.get(f"{running.url}/health/ready").status_code == 200
+        network.write_bytes(whole)
+        while running.log().count("Application startup complete") < 3:
+            assert httpx.post(url, json=body).status_code == 200
+        assert len(set(workers(running)) - set(first)) == 1
+        assert lives in workers(running)
+        network.write_bytes(whole[:1000])
+        os.kill(lives, signal.SIGKILL)
+        while running.log().count("this worker cannot start") < 2:
+            assert httpx.post(url, json=body).status_code == 200
+        assert running.stop()[0] == 0
 
 
 def test_workers_that_cannot_start_end_the_service(tmp_path: Path) -> None:

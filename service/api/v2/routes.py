@@ -119,7 +119,7 @@ class ProtocolRoutes:
             raise Unsupported(
                 f"Loading with parameters ({', '.join(sorted(parameters))}): models come from the folder."
             )
-        self._repository.check_on_disk(name)
+        self._repository.disk.check_has(name)
         await self._change(load=name)
         newest = self._repository.model_versions(name)[0]
         if newest.state == "FAILED":
