@@ -8,7 +8,7 @@ import mahotas
 import numpy as np
 import numpy.typing as npt
 
-from service.imaging.background import SMALL_SIDE, InkMap
+from service.imaging.background import SMALL_SIDE, InkMap, Plane
 from service.imaging.rules import Mask, without_rules
 
 Labels = npt.NDArray[np.int32]  # (height, width): 0 no mark, else its number
@@ -36,7 +36,7 @@ def find_digit(ink: InkMap, faintest: float = FAINTEST) -> Mark | None:
     """The strokes of one digit in `ink`, or None where there are none."""
     noise = _noise(ink)
     if noise > 0.002:
-        ink = _smoothed(ink)
+        ink = binomial(ink)
         noise = _noise(ink)
     floor = max(NOISES * noise, faintest)
     steps: list[str] = []
@@ -62,11 +62,11 @@ def _noise(ink: InkMap) -> float:
     return 1.4826 * float(-np.median(below)) if below.size > sample.size // 20 else 0.0
 
 
-def _smoothed(ink: InkMap) -> InkMap:
+def binomial(ink: Plane) -> Plane:
     """3 x 3 binomial mean."""
-    padded: InkMap = np.pad(ink, 1, mode="edge")
+    padded: Plane = np.pad(ink, 1, mode="edge")
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    smooth: InkMap = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / np.float32(16)
+    smooth: Plane = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / np.float32(16)
     return smooth
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from service.errors import InvalidImage
-from service.imaging.background import SMALL_SIDE, Ground, InkMap, even_ground, uneven_ground
+from service.imaging.background import SMALL_SIDE, Ground, InkMap, Plane, even_ground, uneven_ground
 from service.imaging.decode import Picture
 from service.imaging.fit import BOX, CENTRE, FINE, SIDE, fit, stroke_width
 from service.imaging.grey import GreyImage
-from service.imaging.marks import EIGHT, FAINTEST, Mark, find_digit
+from service.imaging.marks import EIGHT, FAINTEST, Mark, binomial, find_digit
 from service.imaging.page import Box, find_page
 
 WINDOWS = (0.16, 0.45)  # of the shorter side: how closely light and shadow are followed
@@ -28,6 +28,8 @@ GRAIN = 20  # grey levels of standard deviation: paper and cameras stay below
 LEAST_SHARED = (
     0.11  # correlation of neighbours: noise has 0.1 at most, a digit under noise of deviation 100 0.12 (docs/log.md)
 )
+NOISY = 25  # grey levels of noise's deviation; rendered pictures and the wild sample have 7 at most (docs/log.md)
+MOST_SMOOTHING = 3
 VIEW_SIDE = 320  # px: the digit is looked for on a picture this large; its strokes are then cut from the larger one
 
 
@@ -74,7 +76,8 @@ def found_in(picture: Picture) -> Normalised:
     pixels = picture.pixels
     if is_noise(pixels):
         return Normalised(_middle(pixels), picture.steps, ("noise",))
-    steps = list(picture.steps)
+    pixels, smoothed = _denoised(pixels)
+    steps = [*picture.steps, *(["denoised"] if smoothed else [])]
     view = _view(pixels)
     found = None
     if max(view.shape) > SMALL_SIDE and (page := find_page(view)) is not None:
@@ -93,17 +96,44 @@ def found_in(picture: Picture) -> Normalised:
 
 def is_noise(pixels: GreyImage) -> bool:
     """Whether neighbouring pixels have next to nothing in common, as in no picture of anything."""
-    height, width = pixels.shape
-    if min(height, width) < SIDE:
+    if min(pixels.shape) < SIDE:
         return False
-    top, left = max(0, height - GRAIN_SIDE) // 2, max(0, width - GRAIN_SIDE) // 2
-    part = pixels[top : top + GRAIN_SIDE, left : left + GRAIN_SIDE].astype(np.float32)
+    part = _inner(pixels)
     part -= part.mean()
     spread = float(np.vdot(part, part))
     if spread < GRAIN**2 * part.size:
         return False
     shared = float(np.vdot(part[:, 1:], part[:, :-1]) + np.vdot(part[1:], part[:-1])) / 2
     return shared < LEAST_SHARED * spread
+
+
+def _denoised(pixels: GreyImage) -> tuple[GreyImage, bool]:
+    """Smoothed until single pixels are no ink any more, and whether that was needed: specks join strokes otherwise."""
+    smoothed = False
+    if min(pixels.shape) >= SIDE:  # in fewer pixels, strokes themselves are that sharp
+        for _ in range(MOST_SMOOTHING):
+            if noise_deviation(pixels) < NOISY:
+                break
+            pixels, smoothed = np.rint(binomial(pixels.astype(np.float32))).astype(np.uint8), True
+    return pixels, smoothed
+
+
+def noise_deviation(pixels: GreyImage) -> float:
+    """Standard deviation of the noise in grey levels: Immerkaer, Computer Vision and Image Understanding 64, 1996.
+
+    By the median instead of the mean, so that strokes and edges do not count.
+    """
+    part = _inner(pixels)
+    rows = part[:-2] - 2 * part[1:-1] + part[2:]
+    laplacian = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
+    return float(np.median(np.abs(laplacian))) / (6 * 0.6745)
+
+
+def _inner(pixels: GreyImage) -> Plane:
+    """The middle, where noise is measured."""
+    height, width = pixels.shape
+    top, left = max(0, height - GRAIN_SIDE) // 2, max(0, width - GRAIN_SIDE) // 2
+    return pixels[top : top + GRAIN_SIDE, left : left + GRAIN_SIDE].astype(np.float32)
 
 
 def _middle(pixels: GreyImage) -> GreyImage:

@@ -47,6 +47,7 @@ const STEPS = {
   blank: "No ink found",
   centred: "Moved: centre of mass to the middle",
   cropped: "Cut out, scaled to 20 × 20",
+  denoised: "Noise smoothed",
   first_frame: "First frame of an animation",
   inverted: "Dark ink turned light",
   light_flattened: "Uneven light flattened",

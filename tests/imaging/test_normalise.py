@@ -257,3 +257,20 @@ def test_noise_goes_to_the_network_as_noise(kind: str, side: int) -> None:
 def test_a_digit_under_heavy_noise_is_looked_for() -> None:
     noisy = np.clip(seven() + np.random.default_rng(0).normal(0, 80, seven().shape), 0, 255)
     assert "noise" not in result(noisy).warnings
+
+
+@pytest.mark.parametrize("side", [28, 56, 112])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_strokes_are_found_under_noise_that_is_as_bright_as_they_are(side: int, inverted: bool) -> None:
+    clean = np.asarray(Image.fromarray(seven()).resize((side, side), Image.Resampling.BICUBIC))
+    clean = 255 - clean if inverted else clean
+    noisy = np.clip(clean + np.random.default_rng(3).normal(0, 75, clean.shape), 0, 255).astype(np.uint8)
+    seen = result(noisy)
+    assert "denoised" in seen.steps
+    assert likeness(seen.pixels, result(clean).pixels) > 0.85
+
+
+@pytest.mark.parametrize("side", [28, 112])
+def test_a_picture_without_noise_is_not_smoothed(side: int) -> None:
+    clean = 255 - np.asarray(Image.fromarray(seven()).resize((side, side), Image.Resampling.NEAREST))
+    assert "denoised" not in result(clean).steps
