@@ -9,6 +9,7 @@ import operator
 import time
 from bisect import bisect_left
 from collections import defaultdict
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ REQUEST_SECONDS = Metric(
     REQUEST_S,
 )
 DECODE_SECONDS = Metric(
-    "digits_decode_seconds", "histogram", ("route",), "From the body read to what the network sees.", STAGE_S
+    "digits_decode_seconds", "histogram", ("route", *VERSION), "From the body read to what the network sees.", STAGE_S
 )
 QUEUE_SECONDS = Metric(
     "digits_queue_seconds", "histogram", VERSION, "How long a request waited for its micro-batch to begin.", STAGE_S
@@ -97,11 +98,15 @@ METRICS = (
     PREDICTED,
     CONFIDENCES,
 )
+# What only the statistics of /v2 tell: exact batch sizes are too many series for Prometheus.
+ALL_SECONDS = Metric("all_seconds", "counter", (*VERSION, "outcome"), "Whole requests, by success and failure.")
+RUN_SECONDS = Metric("run_seconds", "histogram", (*VERSION, "images"), "Runs of each size: how many, how long.")
+FIRST_FAILURE = 400
 
 
 def merge(counters: Counters) -> tuple[Merged, list[int]]:
     """The numbers of all workers by metric and labels, and the processes of those that live."""
-    kinds = {metric.name: metric.kind for metric in METRICS}
+    kinds = {metric.name: metric.kind for metric in (*METRICS, ALL_SECONDS, RUN_SECONDS)}
     merged: Merged = defaultdict(dict)
     processes: list[int] = []
     for process, alive, blocks in counters.everyones():
@@ -164,10 +169,15 @@ class VersionMetrics:
         self._micro_batch_images = Histogram(counters, MICRO_BATCH_IMAGES, name, version)
         self._last_inference = Number(counters, LAST_INFERENCE, name, version)
         self.queued_images = Number(counters, QUEUED_IMAGES, name, version)
+        self._run_seconds: dict[int, Histogram] = {}
+        self._run = partial(Histogram, counters, RUN_SECONDS, name, version)
 
-    def ran(self, images: int) -> None:
+    def ran(self, images: int, seconds: float) -> None:
         """One run of the network is done."""
         self._micro_batch_images.observe(images)
+        if images not in self._run_seconds:
+            self._run_seconds[images] = self._run(str(images))
+        self._run_seconds[images].observe(seconds)
         self._last_inference.set(time.time())
 
     def answered(self, queue_s: float, infer_s: float) -> None:
@@ -203,9 +213,9 @@ class Metrics:
     def __init__(self, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
         self.loop_lag_seconds = Histogram(self.counters, LOOP_LAG_SECONDS)
-        self._requests: dict[tuple[str, str, str, int], Number] = {}
+        self._requests: dict[tuple[str, str, str, int], tuple[Number, Number]] = {}
         self._request_seconds: dict[tuple[str, str, int], Histogram] = {}
-        self._decode_seconds: dict[str, Histogram] = {}
+        self._decode_seconds: dict[tuple[str, str, str], Histogram] = {}
         self._refusals: dict[str, Number] = {}
         self._versions: dict[tuple[str, str], VersionMetrics] = {}
         self._digits: dict[str, DigitMetrics] = {}
@@ -214,21 +224,26 @@ class Metrics:
     def request(self, route: str, model: str, version: str, status: int, seconds: float) -> None:
         """One request has ended. `route` is a template, or there would be a series for every path that anybody asks."""
         key = (route, model, version, status)
-        number = self._requests.get(key)
-        if number is None:
-            number = self._requests[key] = Number(self.counters, REQUESTS, route, model, version, str(status))
-        number.add()
+        numbers = self._requests.get(key)
+        if numbers is None:
+            outcome = "success" if status < FIRST_FAILURE else "failure"
+            numbers = self._requests[key] = (
+                Number(self.counters, REQUESTS, route, model, version, str(status)),
+                Number(self.counters, ALL_SECONDS, model, version, outcome),
+            )
+        numbers[0].add()
+        numbers[1].add(seconds)
         histogram = self._request_seconds.get(short := (route, model, status))
         if histogram is None:
             histogram = Histogram(self.counters, REQUEST_SECONDS, route, model, str(status))
             self._request_seconds[short] = histogram
         histogram.observe(seconds)
 
-    def decoded(self, route: str, seconds: float) -> None:
+    def decoded(self, route: str, model: str, version: str, seconds: float) -> None:
         """The body of a request was turned into what a network takes."""
-        histogram = self._decode_seconds.get(route)
+        histogram = self._decode_seconds.get(key := (route, model, version))
         if histogram is None:
-            histogram = self._decode_seconds[route] = Histogram(self.counters, DECODE_SECONDS, route)
+            histogram = self._decode_seconds[key] = Histogram(self.counters, DECODE_SECONDS, *key)
         histogram.observe(seconds)
 
     def refused(self, code: str) -> None:

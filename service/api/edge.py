@@ -154,7 +154,7 @@ class Edge:
         name, version = (model.name, model.version) if model is not None else ("", "")
         self._metrics.request(route, name, version, status, seconds)
         if request.decode_s is not None:
-            self._metrics.decoded(route, request.decode_s)
+            self._metrics.decoded(route, name, version, request.decode_s)
         if code:
             self._metrics.refused(code)
         if span is not None and self._tracing is not None:

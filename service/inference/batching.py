@@ -255,7 +255,7 @@ class MicroBatcher:
         self._runs += 1
         self._images += total
         if self._metrics is not None:
-            self._metrics.ran(total)
+            self._metrics.ran(total, infer_s)
         measured = infer_s / total
         known = self._seconds_per_image
         self._seconds_per_image = known + RATE_SMOOTHING * (measured - known) if math.isfinite(known) else measured

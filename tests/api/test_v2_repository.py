@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from conftest import strokes
 from networks import write_linear_model
@@ -118,6 +120,33 @@ def test_loading_takes_no_files_from_the_client(service: TestClient) -> None:
     assert service.post("/v2/repository/models/cnn/load", headers=ADMIN, json=body).status_code == 501
     unload = {"parameters": {"unload_dependents": False}}
     assert service.post("/v2/repository/models/cnn/unload", headers=ADMIN, json=unload).status_code == 200
+
+
+def test_statistics_tell_where_the_time_of_all_requests_went(service: TestClient) -> None:
+    def told(path: str = "/v2/models/dense/versions/1/stats") -> dict[str, Any]:
+        return dict(service.get(path).json()["model_stats"][0])
+
+    nothing = {"count": 0, "ns": 0}
+    stages = ("queue", "compute_input", "compute_infer", "compute_output")
+    assert all(told()["inference_stats"][stage] == nothing for stage in ("success", "fail", *stages))
+    assert told()["batch_stats"] == []
+    three = {"inputs": [tensor("image", np.stack([strokes(seed) for seed in range(3)]), "UINT8")]}
+    for _ in range(4):
+        assert service.post("/v2/models/dense/infer", json=three).status_code == 200
+    assert service.post("/predict?model=dense", json={"pixels": strokes().tolist()}).status_code == 200
+    assert service.post("/v2/models/dense/infer", json={}).status_code == 400
+    entry = told()
+    assert entry == told("/v2/models/dense/stats")
+    assert (entry["inference_count"], entry["execution_count"]) == (13, 5)
+    parts = entry["inference_stats"]
+    assert [parts[stage]["count"] for stage in ("success", "fail", *stages)] == [5, 1, 5, 5, 5, 5]
+    assert min(parts[stage]["ns"] for stage in ("fail", *stages)) > 0
+    assert parts["success"]["ns"] == pytest.approx(sum(parts[stage]["ns"] for stage in stages), abs=5)
+    sizes = {one["batch_size"]: one["compute_infer"] for one in entry["batch_stats"]}
+    assert {size: taken["count"] for size, taken in sizes.items()} == {1: 1, 3: 4}
+    assert sum(taken["ns"] for taken in sizes.values()) == pytest.approx(parts["compute_infer"]["ns"], abs=5)
+    assert service.get("/v2/models/dense/versions/7/stats").status_code == 404
+    assert {one["name"] for one in service.get("/v2/models/stats").json()["model_stats"]} == {"cnn", "dense"}
 
 
 def test_both_kinds_of_request_share_micro_batches(service: TestClient) -> None:

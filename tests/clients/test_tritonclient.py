@@ -171,7 +171,10 @@ def test_statistics(client: triton.InferenceServerClient) -> None:
     after = told()
     assert after["inference_count"] - before["inference_count"] == 50
     assert after["inference_stats"]["success"]["count"] - before["inference_stats"]["success"]["count"] == 10
-    assert after["inference_stats"]["compute_infer"]["ns"] > before["inference_stats"]["compute_infer"]["ns"]
+    for stage in ("compute_input", "compute_infer", "compute_output"):
+        assert after["inference_stats"][stage]["count"] - before["inference_stats"][stage]["count"] == 10
+        assert after["inference_stats"][stage]["ns"] > before["inference_stats"][stage]["ns"]
+    assert 5 in {size["batch_size"] for size in after["batch_stats"]}
     assert after["last_inference"] > before["last_inference"]
     assert {entry["name"] for entry in client.get_inference_statistics()["model_stats"]} >= {"cnn", "dense"}
 

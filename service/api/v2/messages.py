@@ -131,16 +131,25 @@ class Duration(Struct, frozen=True):
 
 
 class InferenceStatistics(Struct):
-    """Where the time of a version's requests went."""
+    """Where the time of a version's requests went: `compute_output` is what is left of `success`."""
 
     success: Duration
     fail: Duration
     queue: Duration
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+    cache_hit: Duration = Duration()
+    cache_miss: Duration = Duration()
+
+
+class BatchStatistics(Struct):
+    """The runs of one size; what goes in and comes out is read and written request by request, outside of them."""
+
+    batch_size: int
     compute_infer: Duration
     compute_input: Duration = Duration()
     compute_output: Duration = Duration()
-    cache_hit: Duration = Duration()
-    cache_miss: Duration = Duration()
 
 
 class ModelStatistics(Struct):
@@ -152,7 +161,7 @@ class ModelStatistics(Struct):
     inference_count: int
     execution_count: int
     inference_stats: InferenceStatistics
-    batch_stats: list[Any] = []
+    batch_stats: list[BatchStatistics]
 
 
 class StatisticsAnswer(Struct):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from service.api.v2.messages import Duration, InferenceStatistics, ModelStatistics
+from service.api.v2.messages import BatchStatistics, Duration, InferenceStatistics, ModelStatistics
 from service.inference.version import ModelVersion
 from service.metrics import (
+    ALL_SECONDS,
+    DECODE_SECONDS,
+    FIRST_FAILURE,
     INFERENCE_SECONDS,
     LAST_INFERENCE,
     MICRO_BATCH_IMAGES,
     QUEUE_SECONDS,
     REQUESTS,
+    RUN_SECONDS,
     Merged,
     Metric,
 )
-
-FIRST_FAILURE = "400"
 
 
 def statistics(merged: Merged, versions: Iterable[ModelVersion]) -> list[ModelStatistics]:
@@ -25,21 +27,47 @@ def statistics(merged: Merged, versions: Iterable[ModelVersion]) -> list[ModelSt
 
 
 def _one(merged: Merged, name: str, version: str) -> ModelStatistics:
+    def series(metric: Metric) -> list[tuple[dict[str, str], list[float]]]:
+        told = [(dict(zip(metric.labels, labels, strict=True)), numbers) for labels, numbers in of(metric)]
+        return [
+            (labels, numbers) for labels, numbers in told if (labels["model"], labels["version"]) == (name, version)
+        ]
+
+    def of(metric: Metric) -> Iterable[tuple[tuple[str, ...], list[float]]]:
+        return merged.get(metric.name, {}).items()
+
     def histogram(metric: Metric) -> tuple[int, float]:
-        *counts, total = merged.get(metric.name, {}).get((name, version), [0.0])
-        return int(sum(counts)), total
+        found = [numbers for _, numbers in series(metric)]
+        return int(sum(sum(counts) for *counts, _ in found)), sum(total for *_, total in found)
 
     def duration(metric: Metric) -> Duration:
         count, seconds = histogram(metric)
-        return Duration(count, round(seconds * 1e9))
+        return Duration(count, _ns(seconds))
 
-    answered = failed = 0
-    for (_, model, of_version, status), (count,) in merged.get(REQUESTS.name, {}).items():
-        if (model, of_version) == (name, version):
-            answered += int(count) if status < FIRST_FAILURE else 0
-            failed += int(count) if status >= FIRST_FAILURE else 0
+    requests = {"success": 0, "failure": 0}
+    for labels, (count,) in series(REQUESTS):
+        requests["success" if int(labels["status"]) < FIRST_FAILURE else "failure"] += int(count)
+    seconds = dict.fromkeys(requests, 0.0)
+    for labels, (total,) in series(ALL_SECONDS):
+        seconds[labels["outcome"]] += total
+    success, failure = (Duration(requests[outcome], _ns(seconds[outcome])) for outcome in requests)
+    queue, decode, infer = (duration(metric) for metric in (QUEUE_SECONDS, DECODE_SECONDS, INFERENCE_SECONDS))
+    rest = Duration(success.count, max(0, success.ns - queue.ns - decode.ns - infer.ns))
     runs, images = histogram(MICRO_BATCH_IMAGES)
-    queue, infer = duration(QUEUE_SECONDS), duration(INFERENCE_SECONDS)
-    (last,) = merged.get(LAST_INFERENCE.name, {}).get((name, version), [0.0])
-    stages = InferenceStatistics(Duration(answered, queue.ns + infer.ns), Duration(failed, 0), queue, infer)
-    return ModelStatistics(name, version, round(last * 1e3), round(images), runs, stages)
+    last = max((number for _, (number,) in series(LAST_INFERENCE)), default=0.0)
+    sizes = sorted(
+        (int(labels["images"]), Duration(int(count), _ns(total))) for labels, (count, total) in series(RUN_SECONDS)
+    )
+    return ModelStatistics(
+        name,
+        version,
+        round(last * 1e3),
+        round(images),
+        runs,
+        InferenceStatistics(success, failure, queue, decode, infer, rest),
+        [BatchStatistics(size, taken) for size, taken in sizes],
+    )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
