@@ -180,7 +180,7 @@ def many_pictures(body: Body, max_images: int) -> list[Submitted]:
         return _files(body.parts, "files")
     images, pixels = _json_fields(body.content, "images", "pixels")
     name = "images" if images is not None else "pixels"
-    items = _decode(images if images is not None else pixels, list[msgspec.Raw], name)
+    items = decode_part(images if images is not None else pixels, list[msgspec.Raw], name)
     if not items:
         raise MalformedRequest(f"{name!r} is an empty list: expected at least one picture.")
     if len(items) > max_images:
@@ -242,7 +242,8 @@ def _json_fields(content: bytes | bytearray, *names: str) -> tuple[msgspec.Raw |
     return tuple(fields[name] if name in given else None for name in names)
 
 
-def _decode(raw: Any, kind: Any, name: str) -> Any:
+def decode_part(raw: Any, kind: Any, name: str) -> Any:
+    """What stands in the field `name` as `kind`. Raises `InvalidValue`, `MalformedRequest`."""
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
@@ -252,7 +253,7 @@ def _decode(raw: Any, kind: Any, name: str) -> Any:
 
 
 def from_base64(raw: Any, name: str) -> bytes:
-    text: str = _decode(raw, str, name)
+    text: str = decode_part(raw, str, name)
     match = DATA_URL.match(text)
     if text[:5].lower() == "data:" and match is None:
         raise InvalidImage(f"{name!r} is a data: URL without base64. Expected data:image/png;base64,...")
@@ -274,9 +275,9 @@ _TOLERATED = str.maketrans({" ": None, "\n": None, "\r": None, "\t": None, "-": 
 
 def _from_rows(raw: Any, name: str) -> GreyImage:
     try:
-        rows = _decode(raw, list[list[Level]], name)
+        rows = decode_part(raw, list[list[Level]], name)
     except InvalidValue:
-        rows = _decode(raw, list[list[Level_]], name)
+        rows = decode_part(raw, list[list[Level_]], name)
         if any(value != int(value) for row in rows for value in row):
             raise InvalidValue(f"{name!r} must hold whole numbers 0..255; some are fractions.") from None
     if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):

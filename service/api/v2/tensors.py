@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from service.api.bodies import from_base64
+from service.api.bodies import decode_part, from_base64
 from service.api.v2.messages import InferInput
-from service.errors import InvalidValue, MalformedRequest
+from service.errors import InvalidValue
 from service.inference.runtime import Tensor
 from service.inference.tensors import DATATYPES
 
@@ -114,12 +114,12 @@ def _elements(raw: msgspec.Raw, tensor: InferInput, depth: int) -> tuple[Any, np
     """The decoded elements and the type that they have: numbers with a fraction of 0 may stand for whole ones."""
     dtype = DATATYPES[tensor.datatype]
     try:
-        return _decode(raw, _nested(_ELEMENTS[dtype.kind], depth), tensor.name), dtype
+        return decode_part(raw, _nested(_ELEMENTS[dtype.kind], depth), tensor.name), dtype
     except InvalidValue:
         if dtype.kind not in "uib":
             raise
         try:
-            return _decode(raw, _nested(float, depth), tensor.name), DATATYPES["FP64"]
+            return decode_part(raw, _nested(float, depth), tensor.name), DATATYPES["FP64"]
         except InvalidValue:
             pass
         raise
@@ -144,21 +144,12 @@ def _whole(array: Tensor, dtype: np.dtype[Any], tensor: InferInput) -> Tensor:
 
 def files_in_json(tensor: InferInput, raw: msgspec.Raw) -> list[bytes]:
     """Encoded files as base64 strings. Raises `InvalidImage`, `InvalidValue`, `MalformedRequest`."""
-    parts = _decode(raw, list[msgspec.Raw], tensor.name)
+    parts = decode_part(raw, list[msgspec.Raw], tensor.name)
     if len(parts) != math.prod(tensor.shape):
         raise InvalidValue(
             f"Input {tensor.name!r}: shape is {tensor.shape}, and data has {len(parts)} strings of base64."
         )
     return [from_base64(part, f"{tensor.name}[{index}]") for index, part in enumerate(parts)]
-
-
-def _decode(raw: msgspec.Raw, kind: Any, name: str) -> Any:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.ValidationError as error:
-        raise InvalidValue(f"Input {name!r}: {error}, counted from its data.") from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise MalformedRequest(f"Input {name!r}: its data is not JSON: {error}") from None
 
 
 def _depth(raw: msgspec.Raw, rank: int) -> int:
