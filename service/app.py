@@ -135,7 +135,7 @@ def _add_routes(app: DigitService, sampler: Sampler, reader: Reader, keys: Keys,
     return hot
 
 
-def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[bytes, Handler]:
+def _hot_routes(app: DigitService, routes: DigitRoutes, max_images: int) -> dict[bytes, Handler]:
     """Give each hot route to the edge, and to FastAPI for its documentation and for odd spellings of its path."""
     hot: dict[bytes, Handler] = {}
 
@@ -143,7 +143,7 @@ def _hot_routes(app: FastAPI, routes: DigitRoutes, max_images: int) -> dict[byte
         hot[path.encode()] = handler
         app.add_api_route(
             path,
-            _framework_endpoint(handler),
+            _framework_endpoint(app, handler),
             methods=["POST"],
             tags=["digits"],
             summary=summary,
@@ -172,7 +172,7 @@ def _add_inference(app: DigitService, hot: dict[bytes, Handler], inference: Infe
         if inbound.raw_path == request.scope["path"].encode():  # not one of its endless percent-encoded spellings
             hot.setdefault(inbound.raw_path, handler)
             app.edge.routes[inbound.raw_path] = request.scope["route"].path
-        return _response(await handler(inbound))
+        return await _admitted(app, handler, inbound)
 
     for path in ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):
         app.add_api_route(
@@ -190,11 +190,20 @@ def _secret(key: SecretStr | None) -> str | None:
     return key.get_secret_value() if key else None
 
 
-def _framework_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _framework_endpoint(app: DigitService, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return _response(await handler(request.scope["inbound"]))
+        return await _admitted(app, handler, request.scope["inbound"])
 
     return endpoint
+
+
+async def _admitted(app: DigitService, handler: Handler, inbound: Inbound) -> Response:
+    """What a hot handler answers behind the framework: odd spellings of a path are bounded like all others."""
+    app.edge.take_place()
+    try:
+        return _response(await handler(inbound))
+    finally:
+        app.edge.leave()
 
 
 def _response(reply: Reply) -> Response:

@@ -77,17 +77,23 @@ class Edge:
 
         At the door, before the picture is read: a refusal must cost a fraction of an answer.
         """
-        if self._in_flight < self._places:
-            self._in_flight += 1
-            return None
-        error = Overloaded(
-            f"{self._in_flight} requests are being answered, all that DIGITS_MAX_QUEUE_SIZE allows. "
-            "Ask again after Retry-After.",
-            retry_after_s=self._in_flight * self._pace.seconds_per_answer,
-        )
-        reply = reply_to(error, request.id, request.raw_path)
-        self._end(request, reply.status, time.perf_counter(), code=reply.code)
-        return reply
+        try:
+            self.take_place()
+        except Overloaded as error:
+            reply = reply_to(error, request.id, request.raw_path)
+            self._end(request, reply.status, time.perf_counter(), code=reply.code)
+            return reply
+        return None
+
+    def take_place(self) -> None:
+        """Raises `Overloaded` where all are taken; else `leave` is to be called."""
+        if self._in_flight >= self._places:
+            raise Overloaded(
+                f"{self._in_flight} requests are being answered, all that DIGITS_MAX_QUEUE_SIZE allows. "
+                "Ask again after Retry-After.",
+                retry_after_s=self._in_flight * self._pace.seconds_per_answer,
+            )
+        self._in_flight += 1
 
     def leave(self) -> None:
         """Give the place of an admitted request back, whatever became of it."""

@@ -260,14 +260,19 @@ def test_the_key_is_wanted_below_v2_but_not_by_probes(settings: Callable[..., Se
         assert client.post("/v2/models/cnn/infer", json={"inputs": [image]}, headers=boss).status_code == 200
 
 
-def test_a_full_service_refuses_in_the_protocols_form(v2: TestClient) -> None:
-    inputs = {"inputs": [tensor("image", strokes()[None], "UINT8")]}
-    assert v2.post("/v2/models/cnn/infer", json=inputs).status_code == 200
+@pytest.mark.parametrize("path", ["/v2/models/dense/versions/1/infer", "/v2/models/den%73e/infer", "/predic%74"])
+def test_a_full_service_refuses_the_first_request_and_odd_spellings_too(v2: TestClient, path: str) -> None:
+    inputs = {"inputs": [tensor("image", strokes()[None], "UINT8")], "pixels": strokes().tolist()}
     places, v2.app.edge._places = v2.app.edge._places, 0
-    answer = v2.post("/v2/models/cnn/infer", json=inputs)
+    answer = v2.post(path, json=inputs)
     v2.app.edge._places = places
-    assert "DIGITS_MAX_QUEUE_SIZE" in error_of(answer, 503)
+    if path.startswith("/v2"):
+        assert "DIGITS_MAX_QUEUE_SIZE" in error_of(answer, 503)
+    assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1
+    for _ in range(2):
+        assert v2.post(path, json=inputs).status_code == 200
+    assert v2.app.edge._in_flight == 0
 
 
 def test_a_clients_own_timeout_is_kept(v2: TestClient) -> None:
