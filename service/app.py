@@ -11,9 +11,8 @@ from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 
 from service import __version__
-from service.api import openapi
+from service.api import docs, openapi
 from service.api.bodies import Budget
-from service.api.docs import docs_routes
 from service.api.edge import Edge
 from service.api.health import LIVE, READY, health_routes
 from service.api.keys import Keys
@@ -96,7 +95,7 @@ def create_app(settings: Settings | None = None) -> DigitService:
         app.framework,
         hot,
         keys=keys,
-        open_paths=page.paths | {LIVE.encode(), READY.encode(), b"/v2/health/live", b"/v2/health/ready"},
+        open_paths=page.paths | docs.PATHS | {LIVE.encode(), READY.encode(), b"/v2/health/live", b"/v2/health/ready"},
         access_log=access_log,
         max_requests=settings.max_queue_size,
         metrics=metrics,
@@ -126,11 +125,11 @@ def _add_routes(app: DigitService, sampler: Sampler, reader: Reader, keys: Keys,
     hot = _hot_routes(app, DigitRoutes(repository, settings, reader, budget), settings.max_batch_images)
     _add_inference(app, hot, Inference(repository, settings, reader, budget))
     app.include_router(ProtocolRoutes(app.reloader, keys, sampler, draining=lambda: app.draining).router())
-    app.include_router(model_routes(repository, settings.default_model, settings.reports))
+    app.include_router(model_routes(repository, settings.default_model, settings.reports, keys))
     app.mount(REPORTS, report_files(settings.reports))
     app.include_router(health_routes(repository, lambda: app.draining))
     app.include_router(metrics_routes(sampler))
-    app.include_router(docs_routes(app.title))
+    app.include_router(docs.docs_routes())
     app.include_router(page.routes())
     return hot
 

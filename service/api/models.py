@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Response
 
+from service.api.keys import Keys
 from service.api.openapi import answers
 from service.api.reports import report_path
 from service.api.schemas import ModelInfo, ModelList, VersionInfo, encode
@@ -13,8 +14,12 @@ from service.inference.repository import Repository
 from service.inference.version import ModelVersion
 
 
-def model_routes(repository: Repository, default_model: str, reports: Path) -> APIRouter:
+def model_routes(repository: Repository, default_model: str, reports: Path, keys: Keys) -> APIRouter:
     router = APIRouter(tags=["models"])
+
+    def report(version: ModelVersion) -> str | None:
+        path = report_path(reports, version)
+        return path and keys.sealed(path)
 
     def info(name: str) -> ModelInfo:
         versions = repository.model_versions(name)
@@ -23,7 +28,7 @@ def model_routes(repository: Repository, default_model: str, reports: Path) -> A
             default=name == default_model,
             ready=repository.has_ready(name),
             labels=versions[0].labels,
-            versions=[_version(version, report_path(reports, version)) for version in versions],
+            versions=[_version(version, report(version)) for version in versions],
         )
 
     @router.get("/models", summary="What is loaded", responses=answers(ModelList, "unauthorized", "internal"))

@@ -1,4 +1,4 @@
-"""The page at `/` and the files that it loads from `service/web`, to be kept for ever under a digest of all of them.
+"""The pages at `/` and `/docs` and their files from `service/web`, to be kept for ever under a digest of all of them.
 
 Nothing in it comes from another address, and its Content-Security-Policy lets nothing else run.
 """
@@ -37,13 +37,14 @@ ASK_FIRST = "no-cache"  # kept, and shown again only after the service was asked
 
 
 class Page:
-    """The page's files by their path. The modules name each other relatively, so one digest in a path is in all."""
+    """The files by their path. The modules name each other relatively, so one digest in a path is in all."""
 
     def __init__(self) -> None:
         files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
         digest = hashlib.sha256(b"".join(name.encode() + content for name, content in files.items())).hexdigest()[:12]
-        index = files.pop("index.html").replace(b"{web}", f"web/{digest}".encode())
-        self.files = {"/": ("index.html", index), "/favicon.ico": ("icon.svg", files["icon.svg"])}
+        self.files = {"/favicon.ico": ("icon.svg", files["icon.svg"])}
+        for path, name in (("/", "index.html"), ("/docs", "docs.html")):
+            self.files[path] = name, files.pop(name).replace(b"{web}", f"web/{digest}".encode())
         self.files |= {f"/web/{digest}/{name}": (name, content) for name, content in files.items()}
 
     @property

@@ -1,26 +1,23 @@
 // Joins the parts of the page: where pictures come from, what is asked, what is shown.
 
 import { showAnswer, showNothing, showSaliency } from "./answer.js";
-import { curlLine } from "./curl.js";
+import { copy, curlLine } from "./curl.js";
 import { readMany } from "./many.js";
 import { showModels } from "./models.js";
+import { hideProblem, showProblem } from "./notice.js";
 import { Pad } from "./pad.js";
 import { nextSample } from "./samples.js";
-import { Newest, Problem, ask, backAgain, key, seconds } from "./service.js";
-import { problem } from "./words.js";
+import { Newest, Problem, ask, key, post, readable } from "./service.js";
 
 const $ = (id) => document.getElementById(id);
 const ASK = "confidence?receipt=true";
 const LIVE_EVERY_MS = 60; // while a stroke goes on; its end is asked at once
 
-const post = (file) => ({ method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
-
 const pad = new Pad($("pad"));
 let current = null; // the file that is shown instead of a drawing, and its true digit if that is known
 let lastAsked = 0;
-let waiting = false; // for the service to be back
 
-const asking = new Newest(async (final) => {
+const asking = new Newest(async (final, superseded) => {
   lastAsked = performance.now();
   $("answer").ariaBusy = true;
   try {
@@ -28,48 +25,29 @@ const asking = new Newest(async (final) => {
     const file = current?.file ?? (await pad.png());
     const answer = await ask(ASK, post(file));
     if (!current && pad.empty) return;
-    $("problem").hidden = true;
+    hideProblem();
     showAnswer(answer, final);
     showTruth(answer.body.digit);
-    if (final) await explain(file);
+    if (final) await explain(file, superseded);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (!asking.outdated) showProblem(error, final);
+    if (!superseded.aborted) fail(error, { name: current?.file.name, focus: final });
   } finally {
-    $("answer").ariaBusy = asking.outdated;
+    $("answer").ariaBusy = superseded.aborted;
   }
 });
 
-async function explain(file) {
+// What may take longer than the answer itself gives way to the next stroke.
+async function explain(file, superseded) {
   await showCurl(file);
-  if (asking.outdated) return;
-  const { body } = await ask("saliency?receipt=true", post(file));
+  if (superseded.aborted) return;
+  const { body } = await ask("saliency?receipt=true", { ...post(file), signal: superseded });
   if (!pad.empty || current) showSaliency(body);
 }
 
-function showProblem(error, final) {
+async function fail(error, about) {
   showNothing();
-view();
-  $("problem-title").textContent = problem(error.code);
-  $("problem-detail").textContent = error.message;
-  $("key-form").hidden = error.code !== "unauthorized";
-  $("problem").hidden = false;
-  if (error.code === "unauthorized" && final) $("key").focus();
-  if (error.code === "unreachable") askAgainAfter(backAgain());
-  if (["overloaded", "not_ready"].includes(error.code)) askAgainAfter(seconds(error.retryAfterS || 1));
-}
-
-async function askAgainAfter(event) {
-  if (waiting) return;
-  waiting = true;
-  await event;
-  waiting = false;
-  askAgain();
-}
-
-function askAgain() {
-  $("problem").hidden = true;
-  asking.ask(true);
+  if (await showProblem(error, about)) asking.ask(true);
 }
 
 async function showCurl(file) {
@@ -108,22 +86,22 @@ pad.addEventListener("change", ({ detail: { final } }) => {
   tools();
   if (pad.empty) {
     showNothing();
-view();
-    $("problem").hidden = true;
+    hideProblem();
   } else if (final || performance.now() - lastAsked > LIVE_EVERY_MS) {
     asking.ask(final);
   }
 });
 
 // One picture is read at once, several in the list, and in the list whatever comes while it is shown.
-function take(files) {
+async function take(files) {
   if (!files.length) return;
-  if (files.length === 1 && $("many-view").hidden) {
-    location.hash = "#draw";
-    show(files[0]);
-  } else {
+  if (files.length > 1 || !$("many-view").hidden) {
     location.hash = "#many";
     readMany(files);
+  } else {
+    location.hash = "#draw";
+    if (await readable(files[0])) show(files[0]);
+    else showProblem(new Problem("unreadable", ""), { name: files[0].name });
   }
 }
 
@@ -138,10 +116,11 @@ function view() {
     document.querySelector(`nav a[href="#${each}"]`).ariaCurrent = each === shown ? "page" : null;
   }
   document.title = `${VIEWS[shown]} · digit-service`;
-  if (shown === "models") showModels().catch((error) => showProblem(error, true));
+  if (shown === "models") showModels();
 }
 
 addEventListener("hashchange", () => {
+  hideProblem();
   view();
   scrollTo(0, 0);
 });
@@ -151,10 +130,7 @@ $("clear").onclick = () => pad.clear();
 $("pen").oninput = () => (pad.penWidth = Number($("pen").value));
 $("choose").onclick = () => $("files").click();
 $("photograph").onclick = () => $("camera").click();
-$("random").onclick = async () => {
-  const { file, truth } = await nextSample();
-  show(file, truth);
-};
+$("random").onclick = () => nextSample().then(({ file, truth }) => show(file, truth), fail);
 $("choose-many").onclick = () => $("many-files").click();
 for (const input of [$("files"), $("camera"), $("many-files")]) {
   input.onchange = () => {
@@ -164,15 +140,9 @@ for (const input of [$("files"), $("camera"), $("many-files")]) {
 }
 
 $("copy").onclick = async () => {
-  await navigator.clipboard.writeText($("curl").textContent);
+  await copy($("curl"));
   $("copy").textContent = "Copied";
   setTimeout(() => ($("copy").textContent = "Copy"), 1500);
-};
-
-$("key-form").onsubmit = (event) => {
-  event.preventDefault();
-  key.set($("key").value);
-  askAgain();
 };
 
 document.addEventListener("keydown", (event) => {

@@ -19,6 +19,13 @@ export async function curlLine(path, file) {
   return [...words, quoted(address(path))].join(" ");
 }
 
+// Puts the text of an element on the clipboard, which a page that came over plain HTTP gets only by selecting it.
+export async function copy(element) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
+  getSelection().selectAllChildren(element);
+  document.execCommand("copy");
+}
+
 async function base64(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));

@@ -1,14 +1,16 @@
 // Many pictures: a few requests one after the other, a table that sorts, and the answers as CSV or JSON.
 
 import { element } from "./answer.js";
-import { Problem, ask, seconds } from "./service.js";
+import { mended, passes, showProblem } from "./notice.js";
+import { Problem, ask, readable } from "./service.js";
 import { percent, problem, verdict } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const MOST_FILES = 32; // in one request: the table fills while the rest is read
 const MOST_BYTES = 8_000_000;
+const MOST_TRIES = 100; // of a service that is busy, away or wants another key
 
-let entries = []; // {file, filename, url, digit, confidence, verdict, reason, error, told}
+let entries = []; // {filename, url, digit, confidence, probabilities, verdict, reason, error, told}
 let order = { by: null, descending: false };
 let waiting = Promise.resolve();
 
@@ -19,15 +21,15 @@ export function readMany(files) {
 
 async function readAll(files) {
   const started = performance.now();
-  $("many-progress").hidden = false;
-  let done = 0;
+  const progress = $("many-progress");
+  Object.assign(progress, { hidden: false, max: files.length, value: 0 });
   for (const part of parts(files)) {
-    entries.push(...(await read(part)));
-    done += part.length;
-    Object.assign($("many-progress"), { max: files.length, value: done });
+    $("many-said").textContent = `Reading ${files.length} pictures.`;
+    entries.push(...(await readSome(part)));
+    progress.value += part.length;
     show();
   }
-  $("many-progress").hidden = true;
+  progress.hidden = true;
   const failed = entries.filter((entry) => entry.error).length;
   const took = ((performance.now() - started) / 1000).toFixed(1);
   $("many-said").textContent = `${entries.length - failed} read, ${failed} not; the last ${files.length} in ${took} s.`;
@@ -47,8 +49,16 @@ function parts(files) {
   return found;
 }
 
-// An entry for each file. What is too large together is asked in halves, and a busy service again when it said.
-async function read(files) {
+// An entry for each file, also for folders and what has gone from the disk: they must not spoil the others' request.
+async function readSome(files) {
+  const able = await Promise.all(files.map(readable));
+  const answers = await read(files.filter((_, index) => able[index]));
+  return files.map((file, index) => (able[index] ? answers.shift() : entry(file, { error: { code: "unreadable", detail: "" } })));
+}
+
+// An entry for each file. What is too large together is asked in halves; what a key or a moment mends is asked again.
+async function read(files, tries = MOST_TRIES) {
+  if (!files.length) return [];
   const form = new FormData();
   for (const file of files) form.append("files", file, file.name);
   try {
@@ -60,17 +70,15 @@ async function read(files) {
       const half = files.length >> 1;
       return [...(await read(files.slice(0, half))), ...(await read(files.slice(half)))];
     }
-    if (error.code === "overloaded") {
-      await seconds(error.retryAfterS || 1);
-      return read(files);
-    }
+    const wait = error.code === "overloaded" ? mended : showProblem; // busy is what many files make it
+    if (tries && passes(error) && (await wait(error))) return read(files, tries - 1);
     return files.map((file) => entry(file, { error: { code: error.code, detail: error.message } }));
   }
 }
 
-function entry(file, { digit = null, confidence = null, probabilities, verdict: said = null, reason = null, error = null }) {
-  const made = { file, filename: file.name, url: URL.createObjectURL(file), digit, confidence, verdict: said, reason, error };
-  made.told = error ? `${problem(error.code)} ${error.detail}` : title({ ...made, probabilities });
+function entry(file, { digit = null, confidence = null, probabilities = null, verdict: said = null, reason = null, error = null }) {
+  const made = { filename: file.name, url: error?.code === "unreadable" ? null : URL.createObjectURL(file), digit, confidence, probabilities, verdict: said, reason, error };
+  made.told = error ? `${problem(error.code)} ${error.detail}` : title(made);
   return made;
 }
 
@@ -95,19 +103,33 @@ function compare(a, b) {
   return sign * (typeof x === "string" ? x.localeCompare(y, undefined, { numeric: true }) : x - y);
 }
 
+// Roles are given since a phone shows the row as a card, and a table that is laid out otherwise may lose them.
+const td = (name, properties, ...children) => element("td", { role: "cell", className: name, ...properties }, ...children);
+
 function row({ url, filename, digit, confidence, told, error }) {
-  const picture = element("img", { src: url, alt: "", width: 56, height: 56, loading: "lazy" });
-  picture.onerror = () => picture.replaceWith(element("span", { className: "no-picture", textContent: "–" }));
-  const bar = element("span", { className: "bar" });
-  bar.style.setProperty("--p", confidence ?? 0);
-  const sure = confidence === null ? [] : [element("span", { className: "cell" }, bar, element("span", { className: "told", textContent: percent(confidence) }))];
   const cells = [
-    element("td", {}, picture),
-    element("th", { scope: "row", textContent: filename }),
-    element("td", { className: "read", textContent: digit ?? "–" }),
+    td("picture", {}, url ? thumbnail(url) : noPicture()),
+    element("th", { role: "rowheader", scope: "row", dir: "auto", textContent: filename }),
+    td("read", { textContent: digit ?? "–" }),
   ];
-  if (error) return element("tr", { className: "failed" }, ...cells, element("td", { colSpan: 2, textContent: told }));
-  return element("tr", {}, ...cells, element("td", { className: "sure" }, ...sure), element("td", { textContent: told }));
+  if (error) cells.push(td("words", { colSpan: 2, textContent: told }));
+  else cells.push(td("sure", {}, ...sureness(confidence)), td("words", { textContent: told }));
+  return element("tr", { role: "row", className: error ? "failed" : "" }, ...cells);
+}
+
+const noPicture = () => element("span", { className: "no-picture", textContent: "–" });
+
+function thumbnail(url) {
+  const picture = element("img", { src: url, alt: "", width: 56, height: 56, loading: "lazy" });
+  picture.onerror = () => picture.replaceWith(noPicture());
+  return picture;
+}
+
+function sureness(confidence) {
+  if (confidence === null) return [];
+  const bar = element("span", { className: "bar" });
+  bar.style.setProperty("--p", confidence);
+  return [element("span", { className: "cell" }, bar, element("span", { className: "told", textContent: percent(confidence) }))];
 }
 
 $("many-table").tHead.onclick = ({ target }) => {
@@ -128,13 +150,16 @@ $("forget").onclick = () => {
   show();
 };
 
-const COLUMNS = ["filename", "digit", "confidence", "verdict", "reason"];
-const plain = (entry) => ({ ...Object.fromEntries(COLUMNS.map((name) => [name, entry[name]])), error: entry.error });
+// The columns of `digits predict --csv`, and the code of the error beside what it says.
+const FIELDS = ["filename", "digit", "confidence", "verdict", "reason"];
+const COLUMNS = [...FIELDS, ...[...Array(10).keys()].map((digit) => `p${digit}`), "error", "detail"];
+const plain = (entry) => Object.fromEntries([...FIELDS, "probabilities", "error"].map((name) => [name, entry[name]]));
+const line = (entry) => [...FIELDS.map((name) => entry[name]), ...(entry.probabilities ?? Array(10).fill(null)), entry.error?.code, entry.error?.detail];
 
 $("json").onclick = () => save("digits.json", "application/json", JSON.stringify(entries.map(plain), null, 1));
 $("csv").onclick = () => {
-  const lines = entries.map(plain).map(({ error, ...values }) => [...Object.values(values), error?.code, error?.detail]);
-  save("digits.csv", "text/csv", [[...COLUMNS, "error", "detail"], ...lines].map((line) => line.map(field).join(",") + "\r\n").join(""));
+  const lines = [COLUMNS, ...entries.map(line)];
+  save("digits.csv", "text/csv", lines.map((values) => values.map(field).join(",") + "\r\n").join(""));
 };
 
 // RFC 4180; what a spreadsheet would take for a formula is made text.

@@ -12,14 +12,16 @@ export class Pad extends EventTarget {
   #strokes = [];
   #picture = null;
   #stroke = null; // the one being drawn
+  #pointer = null; // the one that draws it; other fingers and the palm beside a pen do not
   #cursor = null; // of the keyboard's pen
+  #frame = null;
 
   constructor(canvas) {
     super();
     this.#canvas = canvas;
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => this.#up());
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => event.pointerId === this.#pointer && this.#up());
     canvas.addEventListener("keydown", (event) => this.#key(event));
     canvas.addEventListener("blur", () => this.#leave());
     this.#paint();
@@ -30,12 +32,14 @@ export class Pad extends EventTarget {
   }
 
   undo() {
+    this.#stroke = null;
     if (this.#strokes.length) this.#strokes.pop();
     else this.#picture = null;
     this.#changed(true);
   }
 
   clear() {
+    this.#stroke = null;
     this.#strokes = [];
     this.#picture = null;
     this.#changed(true);
@@ -71,19 +75,22 @@ export class Pad extends EventTarget {
   }
 
   #down(event) {
-    if (!event.isPrimary || event.button !== 0) return;
-    this.#canvas.setPointerCapture(event.pointerId);
+    if (this.#pointer !== null || event.button !== 0) return;
+    if (event.isTrusted) this.#canvas.setPointerCapture(event.pointerId); // it may leave the pad and come back
+    this.#pointer = event.pointerId;
     this.#cursor = null;
     this.#begin(this.#point(event));
   }
 
   #move(event) {
-    if (!this.#stroke || this.#cursor || !event.isPrimary) return;
-    for (const each of event.getCoalescedEvents?.() ?? [event]) this.#stroke.points.push(this.#point(each));
+    if (!this.#stroke || event.pointerId !== this.#pointer) return;
+    const parts = event.getCoalescedEvents?.() ?? [];
+    for (const each of parts.length ? parts : [event]) this.#stroke.points.push(this.#point(each));
     this.#changed(false);
   }
 
   #up() {
+    this.#pointer = null;
     if (!this.#stroke) return;
     this.#stroke = null;
     this.#changed(true);
@@ -107,7 +114,6 @@ export class Pad extends EventTarget {
       if (this.#stroke) this.#up();
       else this.#begin(this.#cursor);
     } else if (event.key === "Delete" || event.key === "Backspace") {
-      this.#stroke = null;
       this.clear();
     } else {
       return;
@@ -122,7 +128,15 @@ export class Pad extends EventTarget {
     this.#paint();
   }
 
+  // Once a frame, however many events come in one: a long scribble costs its length each time.
   #paint() {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = null;
+      this.#paintNow();
+    });
+  }
+
+  #paintNow() {
     const context = this.#canvas.getContext("2d", { alpha: false });
     this.#draw(context);
     if (!this.#cursor) return;

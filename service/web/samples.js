@@ -1,5 +1,7 @@
 // Test digits of MNIST that came with the page, each once before any comes again.
 
+import { Problem } from "./service.js";
+
 const SIDE = 28;
 const EACH = 10; // row n of the sheet holds ten pictures of the digit n
 
@@ -20,7 +22,9 @@ export async function nextSample() {
 async function load() {
   const image = new Image();
   image.src = new URL("samples.png", import.meta.url);
-  await image.decode();
+  await image.decode().catch(() => {
+    throw new Problem("unreachable", "");
+  });
   return image;
 }
 

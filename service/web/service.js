@@ -17,6 +17,11 @@ export class Problem extends Error {
   }
 }
 
+export const post = (file) => ({ method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
+
+// Whether a file can be read: not a folder, and still there.
+export const readable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+
 export const address = (path) => new URL(path, document.baseURI).href;
 
 // The answer with the time it took and the service's own timings, in milliseconds. Throws `Problem`.
@@ -26,7 +31,8 @@ export async function ask(path, options = {}) {
   const started = performance.now();
   let response, text;
   try {
-    response = await fetch(address(path), { ...options, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const signals = [AbortSignal.timeout(TIMEOUT_MS), options.signal].filter(Boolean);
+    response = await fetch(address(path), { ...options, headers, signal: AbortSignal.any(signals) });
     text = await response.text();
   } catch {
     throw new Problem("unreachable", "");
@@ -66,11 +72,12 @@ function timings(header) {
   return [...header.matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, ms]) => [name, Number(ms)]);
 }
 
-// Does `work` for what is asked, one at a time; of what came meanwhile only the newest.
+// Does `work` for what is asked, one at a time; of what came meanwhile only the newest. `work` is told by a signal
+// when something newer waits.
 export class Newest {
   #work;
   #next;
-  #busy = false;
+  #superseding = null;
 
   constructor(work) {
     this.#work = work;
@@ -78,18 +85,14 @@ export class Newest {
 
   async ask(item) {
     this.#next = { item };
-    if (this.#busy) return;
-    this.#busy = true;
+    this.#superseding?.abort();
+    if (this.#superseding) return;
     while (this.#next) {
       const { item: newest } = this.#next;
       this.#next = undefined;
-      await this.#work(newest);
+      this.#superseding = new AbortController();
+      await this.#work(newest, this.#superseding.signal);
     }
-    this.#busy = false;
-  }
-
-  // Whether something newer waits than what is being worked on.
-  get outdated() {
-    return this.#next !== undefined;
+    this.#superseding = null;
   }
 }

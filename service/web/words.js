@@ -69,6 +69,7 @@ const PROBLEMS = {
   unreachable: "The service does not answer. It will be asked again as soon as it is back.",
   unauthorized: "The service wants an API key.",
   too_large: "That is too large for the service.",
+  unreadable: "The file cannot be read. If it is a folder, drop what is in it.",
   invalid_image: "That is not a picture the service can read.",
   unsupported_media_type: "That is not a picture the service can read.",
   overloaded: "The service is busy. It will be asked again in a moment.",

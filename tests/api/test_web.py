@@ -1,7 +1,9 @@
 """The page's files as they are served; tests/web drives them in a browser."""
 
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -79,8 +81,53 @@ def test_head_tells_the_same_without_the_page(client: httpx.Client) -> None:
     assert answer.headers["etag"] == client.get("/").headers["etag"]
 
 
-def test_the_page_needs_no_key_and_what_it_asks_does(settings: Callable[..., Settings]) -> None:
+def test_the_pages_need_no_key_and_what_they_ask_does(settings: Callable[..., Settings]) -> None:
     with TestClient(create_app(settings(api_key="secret"))) as client:
         assert all(answer.status_code == 200 for answer in files(client).values())
         assert client.get("/models").status_code == 401
-        assert client.get("/docs").status_code == 401
+        swagger = re.findall(r'(?:href|src)="((?:docs|web)/[^"]+)"', client.get("/docs").text)
+        assert len(swagger) == 5
+        assert {client.get(f"/{path}").status_code for path in swagger} == {200}
+        assert client.get("/openapi.json").status_code == 401
+
+
+def test_docs_loads_only_its_own_files_and_runs_nothing_else(client: httpx.Client) -> None:
+    answer = client.get("/docs")
+    assert answer.headers["content-security-policy"] == client.get("/").headers["content-security-policy"]
+    assert "//" not in answer.text
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", answer.text)
+
+
+@pytest.fixture
+def guarded(settings: Callable[..., Settings], tmp_path: Path) -> Iterator[TestClient]:
+    """A service with a key and two reports."""
+    for version in ("cnn-1", "dense-1"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "index.html").write_text(version)
+    with TestClient(create_app(settings(api_key="secret", reports=tmp_path))) as client:
+        yield client
+
+
+def report(client: TestClient) -> str:
+    answer = client.get("/models/cnn", headers={"x-api-key": "secret"})
+    return answer.json()["versions"][0]["report"]
+
+
+def test_a_link_to_a_report_opens_it_without_a_key_and_nothing_else(guarded: TestClient) -> None:
+    link = report(guarded)
+    assert guarded.get(link).text == "cnn-1"
+    path, _, seal = link.partition("?")
+    for other in (path, f"/reports/dense-1/index.html?{seal}", f"/models?{seal}", f"/reports/../models?{seal}"):
+        assert guarded.get(other).status_code == 401
+    later = re.sub(r"until=(\d+)", lambda found: f"until={int(found[1]) + 1}", link)
+    assert guarded.get(later).status_code == 401
+    assert guarded.get(f"{path}?seal=").status_code == 401
+    assert guarded.post("/predict?" + seal, content=b"").status_code == 401
+
+
+def test_a_link_to_a_report_opens_it_for_an_hour(guarded: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    link, now = report(guarded), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3590)
+    assert guarded.get(link).status_code == 200
+    monkeypatch.setattr(time, "time", lambda: now + 3610)
+    assert guarded.get(link).status_code == 401

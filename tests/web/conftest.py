@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from urllib.parse import urljoin
 
 import pytest
 from live import ROOT, Live, serving
@@ -51,7 +52,7 @@ def open_page(browser: Browser, expected_messages: list[str]) -> Iterator[Callab
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         context.set_default_timeout(20_000)
         contexts.append(context)
-        page, own = context.new_page(), (url.partition("#")[0], "blob:", "data:")
+        page, own = context.new_page(), (urljoin(url, "/"), "blob:", "data:")
         page.on("console", lambda message: told.append(message.text))
         page.on("pageerror", lambda error: told.append(f"error: {error}"))
         page.on("request", lambda request: request.url.startswith(own) or told.append(request.url))

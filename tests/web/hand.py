@@ -51,3 +51,12 @@ def paste(page: Page, file: Path) -> None:
         }""",
         list(file.read_bytes()),
     )
+
+
+def drop_from_disk(page: Page, *paths: Path) -> None:
+    """Let what lies on the disk go over the page, as a file manager does; also folders."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 200, "y": 200, "data": data})
+    session.detach()

@@ -74,6 +74,68 @@ def test_a_finger_draws_without_moving_the_page(open_page: Callable[..., Page], 
     assert page.locator("#photograph").is_visible()
 
 
+def test_a_second_finger_neither_draws_nor_ends_the_stroke(open_page: Callable[..., Page], service: Live) -> None:
+    page = open_page(service.url, viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+    box = page.locator("#pad").bounding_box()
+    touch = page.context.new_cdp_session(page)
+
+    def send(kind: str, *points: tuple[int, float, float]) -> None:
+        at = [{"id": id_, "x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for id_, x, y in points]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+    send("touchStart", (0, 0.5, 0.15))
+    send("touchMove", (0, 0.5, 0.3))
+    send("touchStart", (0, 0.5, 0.3), (1, 0.9, 0.9))
+    send("touchMove", (0, 0.5, 0.4), (1, 0.6, 0.9))
+    for at in (0.4, 0.5, 0.6, 0.7, 0.8):
+        send("touchMove", (0, 0.5, at))  # the other has gone: what is no longer told of is lifted
+    send("touchEnd")
+    await_answer(page)
+    assert page.locator("#digit").inner_text() == "1"
+    page.locator("#undo").click()
+    expect(page.locator("#digit")).to_have_text("?")  # it was one stroke
+
+
+def test_a_stroke_that_leaves_the_pad_goes_on_and_comes_back(page: Page) -> None:
+    draw(page, [[(0.5, 0.5), (1.4, 0.5), (1.4, 0.6), (0.5, 0.6)]])
+    await_answer(page)
+    page.locator("#undo").click()
+    expect(page.locator("#digit")).to_have_text("?")
+
+
+def test_a_scribble_of_thousands_of_points_is_answered_at_its_end(page: Page) -> None:
+    scribble = [(0.5 + 0.4 * ((7 * n) % 13 - 6) / 6, 0.5 + 0.4 * ((5 * n) % 11 - 5) / 5) for n in range(3000)]
+    page.locator("#pad").evaluate(
+        """(pad, points) => {
+            const box = pad.getBoundingClientRect();
+            const fire = (kind, [x, y]) => pad.dispatchEvent(new PointerEvent(kind, {
+                pointerId: 7, button: 0, clientX: box.x + x * box.width, clientY: box.y + y * box.height }));
+            fire("pointerdown", points[0]);
+            for (const point of points) fire("pointermove", point);
+            fire("pointerup", points.at(-1));
+        }""",
+        scribble,
+    )
+    await_answer(page)
+    assert page.locator("#answer").get_attribute("data-verdict") == "not_a_digit"
+
+
+def test_over_a_slow_line_the_picture_of_where_it_looked_gives_way_to_the_next_stroke(page: Page) -> None:
+    draw(page, ONE)
+    await_answer(page)
+    page.locator("#clear").click()
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    slow = {"offline": False, "latency": 2000, "downloadThroughput": -1, "uploadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", slow)
+    with page.expect_request("**/saliency?*"):
+        draw(page, ONE)
+    with page.expect_event("requestfailed", lambda request: "/saliency" in request.url):
+        draw(page, strokes(sample(7, 8)))
+    line.send("Network.emulateNetworkConditions", slow | {"latency": 0})
+    expect(page.locator("#digit")).not_to_have_text("1")  # of the second stroke, too
+
+
 def test_the_keyboard_draws(page: Page) -> None:
     page.locator("#pad").focus()
     for _ in range(12):

@@ -2,11 +2,12 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from hand import await_answer, draw, drop
-from live import ROOT, serving
+from live import ROOT, Live, serving
 from mnist_strokes import sample, strokes
 from playwright.sync_api import Page, expect
 
@@ -74,8 +75,11 @@ def test_the_list_is_saved_as_csv_and_json(page: Page) -> None:
     assert [line["filename"] for line in table] == ["seven.png", "'=notes, old.txt", "photo.jpg"]
     assert [line["digit"] for line in table] == ["7", "", "7"]
     assert table[1]["error"] == "invalid_image"
+    assert max(range(10), key=lambda digit: float(table[0][f"p{digit}"])) == 7
+    assert table[1]["p7"] == ""
     listed = json.loads(saved(page, "Save as JSON"))
     assert [item["digit"] for item in listed] == [7, None, 7]
+    assert listed[0]["confidence"] == max(listed[0]["probabilities"])
     assert listed[1]["error"]["code"] == "invalid_image"
     page.get_by_role("button", name="Clear the list").click()
     assert page.locator("#many-scroll").is_hidden()
@@ -92,6 +96,24 @@ def test_more_than_one_request_takes_is_read_in_several(
         expect(page.locator("#many-said")).to_contain_text("50 read, 1 not")
         assert column(page, 3) == ["7"] * 50 + ["–"]
         assert "too large" in page.locator("#many-table .failed").inner_text()
+
+
+def test_a_phone_shows_all_of_a_row_without_scrolling(open_page: Callable[..., Page], service: Live) -> None:
+    page = open_page(service.url, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    drop(page, *FILES)
+    expect(page.locator("#many-said")).to_contain_text("2 read, 1 not")
+    assert page.locator("#many-scroll").evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    for row in page.get_by_role("row").all()[1:]:  # it is a table still, for who hears it
+        assert row.get_by_role("rowheader").is_visible()
+        assert row.get_by_role("cell").last.bounding_box()["width"] > 150
+    page.get_by_role("button", name="File", exact=True).click()
+    assert page.locator('th[aria-sort="ascending"]').inner_text().startswith("File")
+
+
+def test_three_hundred_files_at_once_are_read(page: Page) -> None:
+    drop(page, *[(f"{number}.png", "image/png", SEVEN) for number in range(300)])
+    expect(page.locator("#many-said")).to_contain_text("300 read, 0 not", timeout=60_000)
+    assert column(page, 2)[::299] == ["0.png", "299.png"]
 
 
 def test_where_the_network_looked_is_shown_after_a_stroke(page: Page) -> None:
@@ -111,6 +133,9 @@ def test_the_models_are_told_with_what_they_run_on(page: Page) -> None:
     expect(cnn).to_contain_text("CPUExecutionProvider")
     expect(cnn).to_contain_text("99.")
     expect(cnn.get_by_role("heading")).to_contain_text(f"cnn {VERSION}")
+    expect(cnn).to_contain_text("→ 10")
+    expect(cnn.get_by_role("img")).to_have_attribute("aria-label", re.compile("Loss over .* epochs: training"))
+    expect(cnn).to_contain_text(f"digits report cnn --version {VERSION} writes it")
     cnn.get_by_text("The whole card").click()
     expect(cnn.locator("pre")).to_contain_text("recipe")
     assert page.title() == "Models · digit-service"

@@ -3,10 +3,13 @@
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 
+import pytest
 from hand import await_answer, draw, drop, paste
-from live import ROOT
+from live import ROOT, serving
 from mnist_strokes import sample, strokes
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
@@ -61,8 +64,8 @@ def test_how_long_and_how_sure_are_told(page: Page) -> None:
     assert re.search(r"Entropy.*\d nats", page.locator("#facts").inner_text(), re.DOTALL)
 
 
-def run(line: str) -> dict:
-    done = subprocess.run(["bash", "-c", line], cwd=EXAMPLES, capture_output=True, text=True, check=True)
+def run(line: str, folder: Path = EXAMPLES) -> dict:
+    done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -84,6 +87,52 @@ def test_the_curl_line_of_a_file_names_the_file(page: Page) -> None:
     line = page.locator("#curl").inner_text()
     assert "photo.jpg" in line
     assert run(line)["digit"] == 7
+
+
+def test_the_curl_line_of_a_service_with_a_key_leaves_the_key_out(
+    open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, expected_messages: list[str]
+) -> None:
+    expected_messages.append("Failed to load resource: the server responded with a status of 401")
+    with serving(ROOT / "models", DIGITS_API_KEY="open sesame") as live:
+        page = open_page(live.url)
+        page.locator("#files").set_input_files(PHOTO)
+        page.get_by_label("API key").fill("open sesame")
+        page.get_by_label("API key").press("Enter")
+        await_answer(page)
+        expect(page.locator("#curl-note")).to_contain_text("Put your key into DIGITS_API_KEY first.")
+        monkeypatch.setenv("DIGITS_API_KEY", "open sesame")
+        assert run(page.locator("#curl").inner_text())["digit"] == 7
+
+
+def test_the_line_is_copied_where_a_browser_gives_no_clipboard(page: Page) -> None:
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # as over plain HTTP
+    draw(page, strokes(sample(5, 0)))
+    await_answer(page)
+    page.locator("#copy").click()
+    expect(page.locator("#copy")).to_have_text("Copied")
+    line = page.locator("#curl").inner_text()
+    page.reload()
+    assert page.evaluate("navigator.clipboard.readText()") == line
+
+
+def test_names_of_files_are_text_in_the_page_and_in_the_shell(page: Page, tmp_path: Path) -> None:
+    for name in ('it\'s "7" & <b>$(date).png', "🖋️ سبعة.png", "-o.png"):
+        (tmp_path / name).write_bytes(SEVEN.read_bytes())
+        page.locator("#files").set_input_files(tmp_path / name)
+        assert await_answer(page) == "It is a 7"
+        assert run(page.locator("#curl").inner_text(), tmp_path)["digit"] == 7
+        page.locator("#clear").click()
+    drop(page, ("<img src=x>.txt", "text/plain", b"milk"), ("\u202egpj.exe", "image/png", SEVEN.read_bytes()))
+    expect(page.locator("#many-table tbody th").first).to_have_text("<img src=x>.txt")
+    assert page.locator("#many-table th img").count() == 0
+
+
+def test_a_photo_of_twelve_megapixels_is_read(page: Page, tmp_path: Path) -> None:
+    photo = tmp_path / "large.jpg"
+    with Image.open(PHOTO) as image:
+        image.resize((4000, 3000)).save(photo)
+    page.locator("#files").set_input_files(photo)
+    assert await_answer(page) == "It is a 7"
 
 
 def test_a_file_that_is_no_picture_is_told_in_words(page: Page, expected_messages: list[str]) -> None:
