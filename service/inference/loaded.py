@@ -43,7 +43,7 @@ class LoadedModels:
         """
         name = name or self._default_model
         if not self._models:
-            raise NotReady("The models are being loaded. Ask again in a moment; /health/ready tells when.")
+            raise NotReady("No model is loaded yet, or the repository is empty; /health/ready tells when that changes.")
         versions = self.model_versions(name)
         if version is None:
             newest = self.newest(name, digits=digits)

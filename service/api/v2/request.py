@@ -100,7 +100,7 @@ def _wanted(request: InferRequest, model: ModelVersion) -> list[Wanted]:
     if not outputs:
         raise _no_datatype("outputs", model.unsupported)
     # Else a small request could have one output repeated until it fills the memory.
-    if len({output.name for output in outputs}) < len(outputs):
+    if request.outputs and len({output.name for output in outputs}) < len(outputs):
         raise InvalidValue(f"An output is asked for twice: {model.name} has {_listed(model.outputs)}.")
     return [_one_wanted(output, model, all_binary=all_binary) for output in outputs]
 
