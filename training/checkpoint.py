@@ -18,6 +18,7 @@ LATEST = "latest.keras"  # with the optimiser's state
 MEASURED = "measured.keras"  # the weights that this epoch's figures are of: their average, where the recipe has one
 BEST = "best.keras"  # those of the best epoch
 STATE = "state.json"
+TEACHERS = ".teachers"  # beside the runs' folders: the checkpoints of networks that taught some run
 
 
 @dataclass

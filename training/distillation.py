@@ -19,7 +19,7 @@ from training.augmentation import augment
 from training.batches import Lesson
 from training.cache import cached
 from training.calibration import log_softmax
-from training.checkpoint import Checkpoints, fingerprint
+from training.checkpoint import TEACHERS, Checkpoints, fingerprint
 from training.data import Digits, Pixels
 from training.errors import ResumeError
 from training.evaluation import keras_outputs
@@ -27,7 +27,6 @@ from training.fitting import fit
 from training.networks import build
 from training.recipes import Distillation, Recipe
 
-TEACHERS = ".teachers"  # beside the runs' checkpoints
 CHUNK = 500  # images at once
 
 

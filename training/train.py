@@ -22,7 +22,7 @@ from typing import Any
 
 from training import material, pictures, recipes
 from training.backend import start_keras
-from training.checkpoint import Checkpoints, State, fingerprint
+from training.checkpoint import TEACHERS, Checkpoints, State, fingerprint
 from training.data import Dataset, Split, load, split
 from training.errors import CheckFailed, Interrupted, TrainingError, told_in_one_line
 from training.interruption import deferred, handled
@@ -167,6 +167,8 @@ def _stoppable(checkpoints: Checkpoints) -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         newest = checkpoints.newest()
+        if newest is None and (checkpoints.folder.parent / TEACHERS).is_dir():
+            raise Interrupted("Stopped: the same command goes on with the teachers as they are.") from None
         if newest is None:
             raise Interrupted("Stopped before an epoch was finished: nothing is kept.") from None
         raise Interrupted(f"Stopped: {newest} is kept. The same command with --resume goes on from there.") from None

@@ -6,8 +6,9 @@ from digit_files import draw
 
 from training import recipes
 from training.augmentation import Augmentation
+from training.checkpoint import TEACHERS
 from training.data import split
-from training.distillation import TEACHERS, learn_from, prepare
+from training.distillation import learn_from, prepare
 from training.networks import build
 from training.recipes import Distillation
 

@@ -17,7 +17,8 @@ import pytest
 from digit_files import REPOSITORY, SHARED_DATA, drawn_dataset, write_idx
 
 from training import recipes, train
-from training.errors import CheckFailed, ResumeError, TrainingError
+from training.checkpoint import TEACHERS, Checkpoints
+from training.errors import CheckFailed, Interrupted, ResumeError, TrainingError
 from training.evaluation import open_model
 
 SECONDS_TO_END = 20
@@ -114,7 +115,8 @@ def test_the_published_keras_file_has_no_optimiser(published):
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(digits, published, tmp_path):
-    settings = {"epochs": 1, "batch_size": 32, "models": tmp_path / "models", "runs": tmp_path / "runs"}
+    runs = published.parents[2] / "runs"  # whose teachers teach these, too
+    settings = {"epochs": 1, "batch_size": 32, "models": tmp_path / "models", "runs": runs}
     again = train.run("cnn", digits, **settings)
     other = train.run("cnn", digits, seed=1, **settings)
     assert weights(again) == weights(published)
@@ -163,6 +165,13 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(digits, tmp_path):
     straight = train.run("dense-512x512", digits, runs=tmp_path / "other", **settings)
     assert weights(resumed) == weights(straight)
     assert read_card(resumed)["history"] == read_card(straight)["history"]
+
+
+def test_a_run_that_is_stopped_among_its_teachers_says_that_they_are_kept(tmp_path):
+    (tmp_path / TEACHERS).mkdir()
+    words = "the same command goes on with the teachers as they are"
+    with pytest.raises(Interrupted, match=words), train._stoppable(Checkpoints(tmp_path / "dense")):
+        raise KeyboardInterrupt
 
 
 def test_sigterm_stops_a_run_as_ctrl_c_does(digits, tmp_path):
