@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from networks import write_graph, write_linear_model, write_odd_networks
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from service.errors import ModelNotFound, NotReady, StartupError
 from service.inference.disk import scan
@@ -210,6 +210,23 @@ def test_any_network_is_served_and_only_independent_rows_share_runs(tmp_path: Pa
     with pytest.raises(ModelNotFound, match="reads no digits"):
         loaded.find("several", digits=True)
     assert [spec.name for spec in loaded.find("labels").outputs] == ["copied"]
+
+
+def test_every_batch_size_is_run_before_a_version_answers(tmp_path: Path) -> None:
+    path = write_linear_model(tmp_path / "cnn" / "1")
+    model = onnx.load(path)
+    node = helper.make_node
+    model.graph.node.insert(0, node("Shape", ["image"], ["sizes"]))
+    model.graph.node.insert(1, node("Gather", ["sizes", "zero"], ["count"]))
+    model.graph.node.insert(2, node("Gather", ["twelve", "count"], ["fails_beyond"]))  # its index is the batch size
+    model.graph.node.append(node("Add", ["logits", "fails_beyond"], ["shifted"]))
+    model.graph.output.append(helper.make_tensor_value_info("shifted", 1, ["n", 10]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int64), "zero"))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(13, np.float32), "twelve"))
+    onnx.save(model, path)
+    repository(tmp_path, max_batch_size=12).load()
+    with pytest.raises(StartupError, match="16 images made it fail"):
+        repository(tmp_path, max_batch_size=16).load()
 
 
 def test_a_runs_tensors_stay_small_where_nobody_tells_a_batch_size(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_twenty_swaps_under_32_callers_lose_and_fail_nothing(tmp_path: Path) -> 
                 if version > 1:
                     publish(tmp_path, version)
                 while str(version) not in seen:
-                    await client.get("/health/ready")
+                    assert (await client.get("/health/ready")).status_code == 200
                 assert all(not caller.done() for caller in callers)
             done.set()
             await asyncio.gather(*callers)
