@@ -33,6 +33,13 @@ def named(arguments: Sequence[str]) -> list[Source]:
     return [source for argument in arguments for source in _of(argument)]
 
 
+def one(argument: str) -> Source:
+    """What `FILE|-` names."""
+    if Path(argument).is_dir():
+        raise InvalidValue(f"{argument} is a folder: expected one picture. `digits predict` reads folders.")
+    return named([argument])[0]
+
+
 def _of(argument: str) -> Iterator[Source]:
     path = Path(argument)
     if argument == STANDARD_INPUT:

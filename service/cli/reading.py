@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -32,9 +31,7 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, a line a picture.
 def predict(
     files: Annotated[
         list[str],
-        typer.Argument(
-            help="Pictures of one digit each; folders of them; - is standard input.", metavar="FILE|DIR|-..."
-        ),
+        typer.Argument(help="Pictures of one digit each; folders of them; - is standard input.", metavar="FILE|DIR|-"),
     ],
     model: Model = None,
     url: Url = None,
@@ -69,13 +66,13 @@ def confidence(
 
     Example: digits confidence photo.jpg
     """
-    from service.cli.pictures import named
-    from service.cli.show import print_confidence, print_json, print_shares
+    from service.cli.pictures import one
+    from service.cli.show import print_confidence, print_error, print_json, print_shares
 
     query = {"receipt": "true"} | ({"model": model} if model else {})
-    ((source, answer),) = _answers(named([file])[:1], url, "/confidence", query)
+    ((source, answer),) = _answers([one(file)], url, "/confidence", query)
     if "error" in answer:
-        print(f"{source.name}: {answer['error']['detail']}", file=sys.stderr)
+        print_error(source.name, answer["error"]["detail"])
         raise SystemExit(1)
     if as_json:
         print_json(answer)

@@ -90,13 +90,15 @@ def _served(url: str, settings: Any) -> list[dict[str, Any]]:
 
 
 def bench(context: typer.Context) -> None:
-    """Measure the service under load, beside its floors and peers; options go on. Needs a checkout and wrk.
+    """Measure the service under load, beside its floors and peers. Needs a clone of the repository, and wrk.
 
-    Example: digits bench --quick
+    Example: digits bench --quick. `digits bench -- --help` tells its options.
     """
     try:
         from benchmarks.__main__ import main
-    except ImportError as error:
-        fail(f"the benchmark is not installed ({error}): run it in a checkout, as make bench.", 1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("benchmarks"):
+            fail("the benchmark is not part of the package: run `make bench` in a clone of the repository.", 1)
+        fail(f"the benchmark needs more packages ({error}): run `make bench`, which installs them.", 1)
     sys.argv = ["digits bench", *context.args]
     raise SystemExit(main())

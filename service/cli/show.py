@@ -22,6 +22,7 @@ from rich.text import Text
 
 FEW = 20  # pictures that are read before a progress bar could be looked at
 WIDE = 78  # characters; bars are half as long in narrower terminals
+ALMOST_CERTAIN = 0.9995
 SHADES = " ░▒▓█"
 COLOURS = ("cyan", "yellow", "magenta")  # of the networks, in order
 Answer = dict[str, Any]
@@ -30,6 +31,19 @@ T = TypeVar("T")
 
 def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, color_system=None if os.environ.get("NO_COLOR") else "auto")
+
+
+def printable(name: str) -> str:
+    """A file's name for a terminal: what could move its cursor, turn the line round or fail to print is spelled."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\u200d" else letter.encode("unicode_escape").decode()
+        for letter in name
+    )
+
+
+def percent(share: float) -> str:
+    """Never 100% of what is not certain."""
+    return ">99.9%" if share >= ALMOST_CERTAIN else f"{share:.1%}"
 
 
 def print_json(answer: Answer | list[Answer]) -> None:
@@ -61,7 +75,7 @@ def printer(*, as_json: bool, as_csv: bool) -> Iterator[Callable[[Answer], None]
             ["file", "label", "digit", "confidence", "verdict", "reason", *(f"p{d}" for d in range(10)), "error"]
         )
         yield lambda answer: writer.writerow(_csv_row(answer))
-    elif sys.stdout.isatty():
+    elif _console().is_terminal:
         yield answers.append
         _print_table([answer for answer in answers if "error" not in answer])
         _print_errors(answers)
@@ -78,22 +92,26 @@ def _print_line(answer: Answer) -> None:
     if "error" in answer:
         _print_errors([answer])
     else:
-        print(f"{answer['file']}: {in_words(answer)}", flush=True)
+        print(f"{printable(answer['file'])}: {in_words(answer)}", flush=True)
 
 
 def _print_errors(answers: Iterable[Answer]) -> None:
     for answer in answers:
         if "error" in answer:
-            print(f"{answer['file']}: {answer['error']['detail']}", file=sys.stderr, flush=True)
+            print_error(answer["file"], answer["error"]["detail"])
+
+
+def print_error(file: str, detail: str) -> None:
+    print(f"{printable(file)}: {detail}", file=sys.stderr, flush=True)
 
 
 def in_words(answer: Answer) -> str:
-    """Such as "7 (99.9%)"."""
+    """Such as "7 (99.8%)"."""
     reason = answer.get("reason")
     if answer["digit"] is None:
         return f"not a digit ({reason})"
     doubt = f", {reason}" if reason else ""
-    return f"{answer['digit']} ({answer['confidence']:.1%}{doubt})"
+    return f"{answer['digit']} ({percent(answer['confidence'])}{doubt})"
 
 
 def _print_table(answers: list[Answer]) -> None:
@@ -112,7 +130,11 @@ def _print_table(answers: list[Answer]) -> None:
         label = [str(answer["label"])] if labelled else []
         told = (answer.get("reason") or "").replace("_", " ")
         table.add_row(
-            answer["file"], *label, f"[bold]{digit}[/]", _bar(answer["confidence"], COLOURS[0], console), told
+            Text(printable(answer["file"])),
+            *label,
+            f"[bold]{digit}[/]",
+            _bar(answer["confidence"], COLOURS[0], console),
+            told,
         )
     console.print(table)
 
@@ -120,7 +142,7 @@ def _print_table(answers: list[Answer]) -> None:
 def _bar(share: float, colour: str, console: Console) -> Text:
     length = 14 if console.width >= WIDE else 7
     full = round(share * length)
-    return Text.assemble(("█" * full, colour), ("░" * (length - full), "dim"), f" {share:6.1%}")
+    return Text.assemble(("█" * full, colour), ("░" * (length - full), "dim"), f" {percent(share):>6}")
 
 
 def print_confidence(answer: Answer) -> None:
@@ -154,14 +176,13 @@ def _shares(answer: Answer, console: Console) -> Table:
 
 
 def _verdict(answer: Answer) -> Text:
-    read = Text(in_words(answer), style="bold")
-    chosen = answer.get("prediction_set") or {}
-    if chosen:
-        digits = ", ".join(map(str, chosen["digits"])) or "none"
-        read.append(f"  in {chosen['coverage']:.4g} of cases it is among: {digits}", "not bold")
-    agreed = "the networks agree" if answer["agreement"] else "the networks disagree"
-    read.append(f"  {agreed}" if len(answer["models"]) > 1 else "", "not bold")
-    return read
+    parts = []
+    if chosen := answer.get("prediction_set"):
+        digits = ", ".join(map(str, chosen["digits"])) or "none of the ten"
+        parts.append(f"{chosen['coverage'] * 100:.4g}% prediction set: {digits}")
+    if len(answer["models"]) > 1:
+        parts.append("the networks agree" if answer["agreement"] else "the networks disagree")
+    return Text.assemble((in_words(answer), "bold"), *(f" · {part}" for part in parts))
 
 
 def print_shares(answer: Answer) -> None:
@@ -175,17 +196,20 @@ def print_score(answers: list[Answer]) -> None:
     """How many test digits were read right, and which were not."""
     wrong = [answer for answer in answers if answer.get("digit") != answer["label"]]
     right = len(answers) - len(wrong)
-    print(f"{right} of {len(answers)} read right ({right / len(answers):.1%})")
+    if len(answers) > 1:
+        print(f"{right} of {len(answers)} read right ({right / len(answers):.1%})")
     for answer in wrong:
         read = answer["error"]["detail"] if "error" in answer else in_words(answer)
         print(f"{answer['file']}: true digit {answer['label']}, read as {read}")
+    if len(answers) == right == 1:
+        print(f"{answers[0]['file']}: true digit {answers[0]['label']}, read right")
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """A table of the rows' values under their keys."""
     told = [[_cell(value) for value in row.values()] for row in rows]
     heads = [name.upper() for name in rows[0]]
-    if sys.stdout.isatty():
+    if _console().is_terminal:
         table = Table(*heads, box=None, pad_edge=False, header_style="bold")
         for line in told:
             table.add_row(*line)

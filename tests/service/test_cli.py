@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from io import StringIO
@@ -95,6 +97,7 @@ def test_the_key_of_a_service_comes_from_the_environment(models: Path) -> None:
         (["random", "--n", "101"], "there are 100 test digits", 2),
         (["random", "--data", "/nowhere"], "/nowhere does not exist", 2),
         (["confidence", "/nowhere.png"], "No such file", 1),
+        (["confidence", str(SEVEN.parent)], "is a folder: expected one picture", 2),
     ],
 )
 def test_a_mistake_is_one_line_and_a_code(arguments: list[str], told: str, code: int) -> None:
@@ -110,7 +113,7 @@ def test_confidence_shows_the_picture_and_a_bar_for_every_digit_and_network() ->
     assert "█" in done.stdout
     assert "cnn" in done.stdout
     assert "dense" in done.stdout
-    assert done.stdout.count("%") == 21
+    assert done.stdout.count("%") == 22
     assert done.stdout.splitlines()[-1].startswith("7 (")
     table = list(csv.DictReader(StringIO(digits("confidence", str(SEVEN), "--csv").stdout)))
     assert [(line["model"], line["digit"]) for line in table] == [
@@ -123,7 +126,7 @@ def test_random_test_digits_are_read_and_scored() -> None:
     right = int(done.stdout.split(" of ")[0])
     assert 90 <= right <= 100
     assert done.stdout.count("\n") == 1 + 100 - right
-    assert "1 of 1 read right" in digits("random", "--seed", "1").stdout
+    assert "true digit" in digits("random", "--seed", "1").stdout.splitlines()[-1]
     again = [digits("random", "--n", "5", "--seed", "3", "--json").stdout for _ in range(2)]
     assert again[0] == again[1]
     assert {answer["label"] for answer in json.loads(again[0])} <= set(range(10))
@@ -141,10 +144,75 @@ def test_a_terminal_gets_a_table_with_bars_that_fits(files: list[str], models: P
         assert max(map(len, table.splitlines())) <= columns
 
 
+ODD_NAMES = [
+    b"[red]x.png",
+    b"\x1b[31mred.png",
+    b"new\nline.png",
+    b"\xff\xfe.png",
+    "\u202egpj.png".encode(),
+    b"=a,b.png",
+]
+
+
+def test_names_of_files_do_nothing_to_a_terminal_and_are_whole_in_csv_and_json(tmp_path: Path) -> None:
+    for name in ODD_NAMES:
+        shutil.copy(SEVEN, tmp_path / os.fsdecode(name))
+    code, written = at_a_terminal("predict", str(tmp_path), columns=200, NO_COLOR="1")
+    assert code == 0
+    assert "\x1b" not in written
+    told = {line.split()[0].rpartition("/")[2] for line in written.splitlines()[1:]}
+    expected = {"[red]x.png", "\\x1b[31mred.png", "new\\nline.png", "\\udcff\\udcfe.png", "\\u202egpj.png", "=a,b.png"}
+    assert told == expected
+    for form in ("--csv", "--json"):
+        done = subprocess.run(
+            [sys.executable, "-m", "service", "predict", str(tmp_path), form],
+            cwd=ROOT, env={**os.environ, "PYTHONUTF8": "1"}, capture_output=True, check=True,
+        )  # fmt: skip
+        text = done.stdout.decode(errors="surrogateescape")
+        rows = json.loads(text) if form == "--json" else csv.DictReader(StringIO(text, newline=""))
+        assert {os.fsencode(Path(row["file"]).name) for row in rows} == set(ODD_NAMES)
+
+
+def test_a_terminal_that_cannot_show_a_bar_gets_question_marks() -> None:
+    done = digits("confidence", str(SEVEN), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "??" in done.stdout
+
+
+def test_nothing_that_is_not_certain_is_told_as_certain() -> None:
+    for done in (digits("predict", str(SEVEN)), digits("confidence", str(SEVEN))):
+        assert ">99.9%" in done.stdout
+        assert "100" not in done.stdout
+
+
+def predicting(*arguments: str) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "service", "predict", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"]])
+def test_a_reader_that_leaves_gets_no_traceback(form: list[str]) -> None:
+    with predicting(*[str(SEVEN)] * 200, *form) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+def test_who_stops_it_gets_no_traceback() -> None:
+    with predicting(str(SEVEN), "-") as process:
+        process.stdout.readline()  # it has read the first, and waits for standard input, which never ends
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert "Traceback" not in process.stderr.read()
+
+
 def test_colours_are_left_out_where_nobody_wants_them() -> None:
     assert "\x1b[36m" in at_a_terminal("predict", str(SEVEN))[1]
     assert "\x1b" not in at_a_terminal("predict", str(SEVEN), NO_COLOR="1")[1]
     assert "\x1b" not in digits("predict", str(SEVEN)).stdout
+    assert "\x1b[36m" in digits("predict", str(SEVEN), FORCE_COLOR="1").stdout
+    assert "\x1b" not in at_a_terminal("predict", str(SEVEN), TERM="dumb")[1]
 
 
 def test_many_files_show_how_far_it_is_at_a_terminal(tmp_path: Path) -> None:
@@ -216,6 +284,26 @@ def test_every_command_helps_with_an_example(command: str) -> None:
     shown = digits(command, "--help").stdout
     assert "Example:" in shown
     assert f"digits {command}" in shown
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed"),
+    [("bash", {"COMP_WORDS": "digits pre", "COMP_CWORD": "1"}), ("zsh", {"_TYPER_COMPLETE_ARGS": "digits pre"})],
+)
+def test_a_shell_completes_commands(shell: str, typed: dict[str, str]) -> None:
+    command = [sys.executable, "-c", "from service.cli import app; app(prog_name='digits')"]
+    environment = {**os.environ, **typed, "_DIGITS_COMPLETE": f"complete_{shell}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert "predict" in done.stdout
+    assert "confidence" not in done.stdout
+
+
+def test_the_benchmark_says_where_it_is() -> None:
+    absent = "import sys; sys.modules['benchmarks'] = None; sys.argv = ['digits', 'bench']; "
+    command = [sys.executable, "-c", absent + "from service.cli import main; main()"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "run `make bench` in a clone" in done.stderr
 
 
 def test_the_shell_can_complete_it() -> None:
