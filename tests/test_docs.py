@@ -53,6 +53,18 @@ def test_every_file_that_the_architecture_names_is_there() -> None:
     assert untold <= {"__init__.py", "__main__.py"}
 
 
+def test_every_promise_is_held_by_a_test_that_is_there() -> None:
+    rows = re.findall(r"^\| (?!they suffer|---)(.*) \|$", (ROOT / "docs/promises.md").read_text(), re.MULTILINE)
+    tests = {
+        name for path in ROOT.glob("tests/**/test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert len(rows) >= 25
+    for row in rows:
+        held_by = set(re.findall(r"`(test_\w+|\.ci/\w+)`", row.rpartition("|")[2]))
+        assert held_by, row
+        assert {name for name in held_by if not (ROOT / name).exists()} <= tests, row
+
+
 @pytest.mark.parametrize("document", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", document.read_text()):

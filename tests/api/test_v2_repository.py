@@ -1,5 +1,6 @@
 """What the protocol tells of the server and its models, and loading and unloading through it."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,32 @@ def test_models_are_unloaded_and_loaded(service: TestClient) -> None:
     assert service.post("/v2/repository/models/cnn/load", headers=ADMIN).status_code == 200
     assert service.get("/v2/models/cnn/ready").status_code == 200
     assert service.post("/v2/models/cnn/infer", json=IMAGE).json()["model_version"] == "2"
+
+
+def test_readiness_follows_the_required_models(root: Path) -> None:
+    settings = Settings(
+        model_repository=root, admin_key="boss", access_log=False, device="cpu", threads=1, repository_poll_s=0,
+        required_models=("dense",),
+    )  # fmt: skip
+    with TestClient(create_app(settings)) as service:
+
+        def ready() -> set[bool]:
+            answers = [service.get(f"{base}/health/ready") for base in ("", "/v2")]
+            assert all(answer.json()["ready"] == (answer.status_code == 200) for answer in answers)
+            return {answer.json()["ready"] for answer in answers}
+
+        for model, call, expected in (
+            ("cnn", "unload", True),
+            ("dense", "unload", False),
+            ("cnn", "load", False),
+            ("dense", "load", True),
+        ):
+            assert service.post(f"/v2/repository/models/{model}/{call}", headers=ADMIN).status_code == 200
+            assert ready() == {expected}
+        shutil.rmtree(root / "dense")
+        assert service.post("/v2/repository/models/cnn/load", headers=ADMIN).status_code == 200
+        assert ready() == {False}
+        assert service.get("/v2/models/dense/ready").status_code == 404
 
 
 def test_loading_brings_what_was_put_into_the_folder(service: TestClient, root: Path) -> None:
