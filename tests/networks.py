@@ -141,9 +141,19 @@ def write_odd_networks(root: Path) -> None:
 
 
 def _write_odd_shapes(root: Path) -> None:
-    """`scalar`, `constant` without an input, `any_rank`, `found` as many rows as values are not zero, and `mean` of
-    pictures of any size from 3 x 3 on."""
+    """`scalar`, `constant` without an input, `any_rank`, `found` as many rows as values are not zero, `inks` of a picture,
+    `mean` of pictures of any size from 3 x 3 on."""
     node, float_ = helper.make_node, TensorProto.FLOAT
+    write_graph(
+        root / "inks" / "1",
+        [
+            node("Cast", ["image"], ["levels"], to=TensorProto.INT64),
+            node("ReduceSum", ["levels", "pixels"], ["ink"], keepdims=0),
+        ],
+        {"image": (TensorProto.UINT8, ["n", 28, 28])},
+        {"ink": (TensorProto.INT64, ["n"])},
+        {"pixels": np.array([1, 2], np.int64)},
+    )
     for name, shape in (("scalar", []), ("any_rank", None)):
         add = [node("Add", ["x", "one"], ["y"])]
         write_graph(root / name / "1", add, {"x": (float_, shape)}, {"y": (float_, shape)}, {"one": np.float32(1)})

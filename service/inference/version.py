@@ -18,6 +18,7 @@ from service.metrics import DigitMetrics, Metrics, VersionMetrics
 
 State = Literal["LOADING", "READY", "FAILED", "UNAVAILABLE"]
 SCORE = "out_of_distribution_score"  # the output of a network that can tell what is no digit, (n,) in 0..1
+PICTURES = ("UINT8", (-1, 28, 28))  # an input for them
 Stamp = tuple[tuple[str, int, int, int], ...]  # name, size, time of change and inode of each file
 
 
@@ -42,6 +43,7 @@ class ModelVersion:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()  # those that the protocol has a datatype for
     unsupported: tuple[TensorSpec, ...] = ()  # outputs that it has none for
+    takes_pictures: bool = False  # of 28 x 28, so files that hold some, too
     reads_digits: bool = False
     has_batch_axis: bool = False
     shares_runs: bool = False  # the rows of several callers may go through the network together
@@ -75,6 +77,7 @@ class ModelVersion:
         self.has_batch_axis = bool(self.inputs) and all(
             spec.shape and spec.shape[0] == -1 for spec in (*self.inputs, *self.outputs)
         )
+        self.takes_pictures = [spec[1:3] for spec in self.inputs] == [PICTURES]
         if "probabilities" in self._fetched:
             self._probabilities = self._fetched.index("probabilities")
         if SCORE in {spec.name for spec in self.outputs if spec.shape == (-1,)}:

@@ -73,6 +73,12 @@ def test_picture_files_are_read_as_predict_reads_them(v2: TestClient, binary: bo
         assert row == pytest.approx(predicted["probabilities"], abs=1e-6)
 
 
+def test_whatever_takes_pictures_takes_files_of_them(v2: TestClient) -> None:
+    body, headers = binary_request(raw_tensor("image", [2], "BYTES", strings(png(strokes(1)), png(strokes(2)))))
+    found = outputs_of(v2.post("/v2/models/inks/infer", content=body, headers=headers))
+    assert found["ink"].tolist() == [int(strokes(seed).sum()) for seed in (1, 2)]
+
+
 def test_a_file_that_is_no_picture_is_named(v2: TestClient) -> None:
     body, headers = binary_request(raw_tensor("image", [2], "BYTES", strings(png(strokes()), b"none")))
     answer = v2.post("/v2/models/cnn/infer", content=body, headers=headers)

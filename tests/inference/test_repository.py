@@ -205,7 +205,7 @@ def test_any_network_is_served_and_only_independent_rows_share_runs(tmp_path: Pa
     shares = {version.name: version.shares_runs for version in loaded.versions()}
     assert all(version.state == "READY" for version in loaded.versions())
     assert {name for name, shared in shares.items() if shared} == {
-        *("labels", "lookup", "mean", "ragged", "several", "strings"),
+        *("inks", "labels", "lookup", "mean", "ragged", "several", "strings"),
     }
     with pytest.raises(ModelNotFound, match="reads no digits"):
         loaded.find("several", digits=True)

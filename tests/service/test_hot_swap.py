@@ -22,6 +22,7 @@ CALLERS = 32
 SWAPS = 20
 PIXELS = strokes()
 BODY = {"pixels": PIXELS.tolist()}
+V2_BODY = {"inputs": [tensor("image", PIXELS[None], "UINT8")], "outputs": [{"name": "probabilities"}]}
 
 
 def publish(root: Path, version: int) -> None:
@@ -42,21 +43,23 @@ def test_twenty_swaps_under_32_callers_lose_and_fail_nothing(tmp_path: Path) -> 
     (tmp_path / "cnn").mkdir()
     publish(tmp_path, 1)
     seen: Counter[str] = Counter()
-    given: dict[str, list[float]] = {}
+    given: dict[tuple[str, bool], list[float]] = {}
 
-    async def call(client: httpx.AsyncClient, done: asyncio.Event) -> None:
+    async def call(client: httpx.AsyncClient, done: asyncio.Event, *, v2: bool) -> None:
+        path, body = ("/v2/models/cnn/infer", V2_BODY) if v2 else ("/predict?preprocess=none", BODY)
         while not done.is_set():
-            answer = await client.post("/predict?preprocess=none", json=BODY)
+            answer = await client.post(path, json=body)
             assert answer.status_code == 200, answer.text
             told = answer.json()
-            seen[told["model_version"]] += 1
-            assert given.setdefault(told["model_version"], told["probabilities"]) == told["probabilities"]
+            version, probabilities = told["model_version"], told["outputs"][0]["data"] if v2 else told["probabilities"]
+            seen[version] += 1
+            assert given.setdefault((version, v2), probabilities) == probabilities
 
     async def swap(url: str) -> None:
         done = asyncio.Event()
         limits = httpx.Limits(max_connections=CALLERS + 1)
         async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
-            callers = [asyncio.ensure_future(call(client, done)) for _ in range(CALLERS)]
+            callers = [asyncio.ensure_future(call(client, done, v2=bool(n % 2))) for n in range(CALLERS)]
             for version in range(1, SWAPS + 2):
                 if version > 1:
                     publish(tmp_path, version)
@@ -73,7 +76,7 @@ def test_twenty_swaps_under_32_callers_lose_and_fail_nothing(tmp_path: Path) -> 
     assert code == 0
     assert set(seen) == {str(version) for version in range(1, SWAPS + 2)}
     expected = answers_of_every_version(tmp_path)
-    for version, probabilities in given.items():
+    for (version, _), probabilities in given.items():
         assert np.abs(np.subtract(probabilities, expected[version])).max() < 1e-6
     assert "Traceback" not in log
 

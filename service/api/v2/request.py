@@ -78,7 +78,7 @@ def understand(content: bytes | bytearray, json_bytes: int, model: ModelVersion,
     wanted = _wanted(request, model)
     inputs, files = _read_inputs(request, model, whole[json_bytes:])
     rows = len(files) if files is not None else len(inputs[0]) if model.has_batch_axis else 0
-    if model.reads_digits and rows > limits.max_images:
+    if model.takes_pictures and rows > limits.max_images:
         raise TooLarge(
             f"{rows} images in one request, at most {limits.max_images}. "
             "Send fewer, or have DIGITS_MAX_BATCH_IMAGES raised."
@@ -134,7 +134,7 @@ def _read_inputs(
             fault = "comes twice" if any(tensor.name == known.name for known in model.inputs) else "is unknown"
             raise InvalidValue(f"Input {tensor.name!r} {fault}: {model.name} takes {_listed(model.inputs)}.")
         data, binary = _data(tensor, binary)
-        if model.reads_digits and tensor.datatype == "BYTES":
+        if model.takes_pictures and tensor.datatype == "BYTES":
             files = _picture_files(tensor, data)
         else:
             _check(tensor, spec)
