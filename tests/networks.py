@@ -141,8 +141,8 @@ def write_odd_networks(root: Path) -> None:
 
 
 def _write_odd_shapes(root: Path) -> None:
-    """`scalar`, `constant` without an input, `any_rank`, `found` as many rows as values are not zero, `inks` of a picture,
-    `mean` of pictures of any size from 3 x 3 on."""
+    """`scalar`, `constant` without an input, `any_rank`, `found` as many rows as values are not zero, `inks` of digits'
+    pictures, `mean` of pictures of any size from 3 x 3 on."""
     node, float_ = helper.make_node, TensorProto.FLOAT
     write_graph(
         root / "inks" / "1",
