@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from conftest import png, strokes
 from live import serving
 from networks import write_linear_model, write_odd_networks
-from protocol import binary_request, raw_tensor
+from protocol import binary_request, raw_tensor, tensor
 
 CALLERS = 32
 GROWTH_BYTES = 24e6
@@ -45,6 +46,47 @@ def test_memory_does_not_grow_with_every_new_shape(tmp_path: Path) -> None:
         before = soak(0)
         after = soak(1)
     assert after - before < GROWTH_BYTES
+
+
+def test_everyone_gets_their_own_rows_of_every_kind_of_network(tmp_path: Path) -> None:
+    write_linear_model(tmp_path / "cnn" / "1")
+    write_odd_networks(tmp_path)
+
+    def calls(seed: int) -> Iterator[tuple[str, list[tuple[str, np.ndarray, str]], np.ndarray]]:
+        """A model, its inputs and the first output that they must have, all of a caller's own."""
+        rng = np.random.default_rng(seed)
+        for _ in range(6):
+            rows = int(rng.integers(1, 6))
+            values, count = rng.random((rows, 3), np.float32), rng.integers(0, 9, rows)
+            yield "several", [("values", values, "FP32"), ("count", count, "INT64")], values * count[:, None]
+            ragged = rng.integers(0, 9, (rows, int(rng.integers(1, 5)))).astype(np.float32)
+            yield "ragged", [("values", ragged, "FP32")], ragged.sum(axis=1)
+            yield "coupled", [("values", values[:, :2], "FP32")], values[:, :2] - values[:, :2].mean(axis=0)
+            text = np.array([f"{seed} {index}" for index in range(rows)], object)
+            yield "strings", [("text", text, "BYTES")], text
+            matrix = rng.random((2, 3))
+            yield "matrix", [("rows", matrix, "FP64")], matrix.T
+            scalar = np.array(seed, np.float32)
+            yield "scalar", [("x", scalar, "FP32")], scalar + 1
+
+    async def caller(url: str, seed: int) -> None:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            for model, inputs, expected in calls(seed):
+                body = {"inputs": [tensor(name, array, datatype) for name, array, datatype in inputs]}
+                answer = await client.post(f"/v2/models/{model}/infer", json=body)
+                assert answer.status_code == 200, answer.text
+                first = answer.json()["outputs"][0]
+                assert first["shape"] == list(expected.shape)
+                if expected.dtype.kind == "O":
+                    assert first["data"] == expected.tolist()
+                else:
+                    assert first["data"] == pytest.approx(expected.ravel().tolist(), abs=1e-5)
+
+    async def everyone(url: str) -> None:
+        await asyncio.gather(*(caller(url, seed) for seed in range(CALLERS)))
+
+    with serving(tmp_path, DIGITS_ACCESS_LOG="false") as live:
+        asyncio.run(everyone(live.url))
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
