@@ -135,7 +135,7 @@ class Edge:
                 await _send(outgoing, reply, request.id)
         route = getattr(scope.get("route"), "path", NO_ROUTE)
         status = outgoing.status or CLIENT_CLOSED_REQUEST
-        self._end(request, status, started, code=scope.get("problem_code", ""), route=route, span=span)
+        self._end(request, status, started, outgoing.timings, scope.get("problem_code", ""), route, span)
 
     def _authorise(self, request: Inbound) -> None:
         if self._keys.wanted and not self._is_probe(request.raw_path):
@@ -199,17 +199,19 @@ class Pace:
 
 
 class _Stamped:
-    """`send` for the framework's answers: adds the request id, remembers the status."""
+    """`send` for the framework's answers: adds the request id, remembers the status and Server-Timing."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self.headers = [(b"x-request-id", request_id.encode())]
         self.status = 0
+        self.timings = ""
 
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message.get("headers", ())
+            self.timings = next((value.decode() for name, value in headers if name == b"server-timing"), "")
             message["headers"] = [*(h for h in headers if h[0] != b"x-request-id"), *self.headers]
         await self._send(message)
 

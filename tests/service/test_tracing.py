@@ -12,6 +12,7 @@ import pytest
 from conftest import png, strokes
 from live import Live, serving
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from protocol import tensor
 
 from service.errors import StartupError
 from service.tracing import Tracing
@@ -96,6 +97,17 @@ def test_a_request_is_a_span_below_the_clients_with_its_stages_inside(traced: Li
         assert stage.end_time_unix_nano <= span.end_time_unix_nano + 1_000_000
         before = stage.start_time_unix_nano
     assert collector.services == {"digit-service"}
+
+
+def test_the_first_inference_over_the_protocol_has_all_stages_too(traced: Live, collector: Collector) -> None:
+    body = {"inputs": [tensor("image", strokes()[None], "UINT8")]}
+    headers = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+    answer = httpx.post(f"{traced.url}/v2/models/cnn/versions/1/infer", json=body, headers=headers)
+    span = collector.span("POST /v2/models/{name}/versions/{version}/infer")
+    assert answer.headers["traceparent"] == f"00-{TRACE}-{span.span_id.hex()}-01"
+    assert (attributes(span)["digits.model"], attributes(span)["digits.version"]) == ("cnn", "1")
+    for name in ("decode", "queue", "inference"):
+        assert collector.span(name).parent_span_id == span.span_id
 
 
 def test_a_client_that_does_not_sample_is_obeyed_and_one_without_a_trace_gets_one(
