@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import strokes
-from networks import write_linear_model
+from networks import write_graph, write_linear_model
+from onnx import TensorProto, helper
 from protocol import tensor
 from starlette.testclient import TestClient
 
@@ -145,6 +146,9 @@ def test_loading_brings_what_was_put_into_the_folder(service: TestClient, root: 
 def test_loading_takes_no_files_from_the_client(service: TestClient) -> None:
     body = {"parameters": {"config": "{}", "file:1/model.onnx": "AAAA"}}
     assert service.post("/v2/repository/models/cnn/load", headers=ADMIN, json=body).status_code == 501
+    large = {"parameters": {"file:1/model.onnx": "A" * 100_000}}
+    refused = service.post("/v2/repository/models/cnn/load", headers=ADMIN, json=large)
+    assert (refused.status_code, "come from the folder" in refused.json()["error"]) == (413, True)
     unload = {"parameters": {"unload_dependents": False}}
     assert service.post("/v2/repository/models/cnn/unload", headers=ADMIN, json=unload).status_code == 200
 
@@ -174,6 +178,25 @@ def test_statistics_tell_where_the_time_of_all_requests_went(service: TestClient
     assert sum(taken["ns"] for taken in sizes.values()) == pytest.approx(parts["compute_infer"]["ns"], abs=5)
     assert service.get("/v2/models/dense/versions/7/stats").status_code == 404
     assert {one["name"] for one in service.get("/v2/models/stats").json()["model_stats"]} == {"cnn", "dense"}
+
+
+def test_classes_are_named_by_the_card(service: TestClient, root: Path) -> None:
+    write_graph(
+        root / "pets" / "1",
+        [helper.make_node("Identity", ["x"], ["y"])],
+        {"x": (TensorProto.FLOAT, ["n", 4])},
+        {"y": (TensorProto.FLOAT, ["n", 4])},
+    )
+    (root / "pets" / "1" / "model.json").write_text('{"labels": ["cat", "dog", "cow"]}')
+    assert service.post("/v2/repository/models/pets/load", headers=ADMIN).status_code == 200
+    rows = tensor("x", np.array([[0.5, 2, 2, 1], [-1, -2, -3, 7.25]]), "FP32")
+    for classes in (2, 4, 9):
+        outputs = [{"name": "y", "parameters": {"classification": classes}}]
+        (told,) = service.post("/v2/models/pets/infer", json={"inputs": [rows], "outputs": outputs}).json()["outputs"]
+        assert (told["datatype"], told["shape"]) == ("BYTES", [2, min(classes, 4)])
+        first, second = np.array(told["data"]).reshape(told["shape"])
+        assert first.tolist() == ["2.000000:1:dog", "2.000000:2:cow", "1.000000:3", "0.500000:0:cat"][:classes]
+        assert second[:2].tolist() == ["7.250000:3", "-1.000000:0:cat"]
 
 
 def test_both_kinds_of_request_share_micro_batches(service: TestClient) -> None:

@@ -27,7 +27,7 @@ from service.api.v2.messages import (
     encode,
 )
 from service.api.v2.statistics import statistics
-from service.errors import InvalidValue, NotReady, Unsupported
+from service.errors import InvalidValue, NotReady, TooLarge, Unsupported
 from service.inference.reload import Reloader
 from service.inference.tensors import UNSUPPORTED, TensorSpec
 from service.inference.version import ModelVersion
@@ -64,10 +64,19 @@ class ProtocolRoutes:
         _get(
             router, [f"{model}/ready", f"{version}/ready"], self.model_ready, ModelReady, "Does a model answer?", **OPEN
         )
-        index = protocol_answers(IndexEntry, "malformed_request", "unauthorized", "internal", many=True)
+        index = protocol_answers(IndexEntry, "malformed_request", "unauthorized", "too_large", "internal", many=True)
         _post(router, "/v2/repository/index", self.index, index, "What the repository holds")
         changed = protocol_answers(
-            None, "malformed_request", "unauthorized", "model_not_found", "unsupported", "not_ready", "internal"
+            None,
+            *(
+                "malformed_request",
+                "unauthorized",
+                "model_not_found",
+                "too_large",
+                "unsupported",
+                "not_ready",
+                "internal",
+            ),
         )
         one = "/v2/repository/models/{name}"
         _post(router, f"{one}/load", self.load, changed, "Load a model in every worker")
@@ -175,12 +184,12 @@ def _entry(version: ModelVersion) -> IndexEntry:
 
 
 async def _body(request: Request, kind: type[Any]) -> Any:
-    """A small JSON object; an empty body is an empty one. Raises `InvalidValue`."""
+    """A small JSON object; an empty body is an empty one. Raises `InvalidValue`, `TooLarge`."""
     content = b""
     async for chunk in request.stream():
         content += chunk
         if len(content) > MAX_BYTES:
-            raise InvalidValue(f"The body of this request may have {MAX_BYTES} bytes.")
+            raise TooLarge(f"The body may have {MAX_BYTES} bytes: models come from the folder, not with a request.")
     try:
         return msgspec.json.decode(content.strip() or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
