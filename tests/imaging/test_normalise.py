@@ -274,3 +274,22 @@ def test_strokes_are_found_under_noise_that_is_as_bright_as_they_are(side: int, 
 def test_a_picture_without_noise_is_not_smoothed(side: int) -> None:
     clean = 255 - np.asarray(Image.fromarray(seven()).resize((side, side), Image.Resampling.NEAREST))
     assert "denoised" not in result(clean).steps
+
+
+def gradient(side: int) -> np.ndarray:
+    return np.tile(np.linspace(20, 235, side), (side, 1)).astype(np.uint8)
+
+
+def stripes(side: int) -> np.ndarray:
+    return np.where(np.arange(side) // (side // 6) % 2, 220, 30).astype(np.uint8)[None].repeat(side, 0)
+
+
+@pytest.mark.parametrize("side", [128, 300])
+@pytest.mark.parametrize("turns", [0, 1])
+def test_light_that_falls_off_across_an_empty_picture_is_no_ink(side: int, turns: int) -> None:
+    assert result(np.rot90(gradient(side), turns)).warnings == ("blank",)
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_one_of_several_stripes_across_the_picture_is_no_one(turns: int) -> None:
+    assert "several_marks" in result(np.rot90(stripes(300), turns)).warnings

@@ -13,10 +13,11 @@ from training.outliers.placing import Images, as_predicted
 Levels = npt.NDArray[np.float64]  # (side, side), any range
 Surface = Callable[[int, np.random.Generator], Levels]
 PLACED_SHARE = 0.3
+TEXTURES_PLACED = 0.6  # what the service cuts out of a texture is most like a digit
 
 
-def textures(n: int, rng: np.random.Generator, placed: float = PLACED_SHARE) -> Images:
-    """Stripes, checks, clouds, gradients, dots, rings: any contrast and brightness; a share `placed` by the service."""
+def textures(n: int, rng: np.random.Generator, placed: float = TEXTURES_PLACED) -> Images:
+    """Stripes, bands, checks, clouds, gradients, dots, rings, of any contrast; a share `placed` by the service."""
     return _seen([_lit(_pick(rng, TEXTURES), rng) for _ in range(n)], rng, placed)
 
 
@@ -36,17 +37,22 @@ def blank(n: int, rng: np.random.Generator) -> Images:
 
 
 def _pick(rng: np.random.Generator, kinds: tuple[Surface, ...]) -> Levels:
-    return kinds[rng.integers(len(kinds))](int(rng.choice([28, 28, 56])), rng)
+    return kinds[rng.integers(len(kinds))](int(rng.choice([28, 28, 56, 100])), rng)
 
 
 def _seen(pictures: list[Levels], rng: np.random.Generator, share: float = PLACED_SHARE) -> Images:
     """Pictures of levels 0..255 as the network sees them."""
     levels = [np.rint(np.clip(picture, 0, 255)).astype(np.uint8) for picture in pictures]
     placed = rng.random(len(levels)) < share
-    raw = [level if level.shape == (28, 28) else level[14:42, 14:42] for level in levels]
+    raw = [_middle(level) for level in levels]
     for index in np.flatnonzero(placed):
         raw[index] = as_predicted([levels[index]])[0]
     return np.stack(raw)
+
+
+def _middle(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    first = (len(picture) - 28) // 2
+    return picture[first : first + 28, first : first + 28]
 
 
 def _lit(pattern: Levels, rng: np.random.Generator) -> Levels:
@@ -71,6 +77,16 @@ def _grid(side: int, rng: np.random.Generator) -> tuple[Levels, Levels]:
 def _stripes(side: int, rng: np.random.Generator) -> Levels:
     wave = np.sin(2 * np.pi * _grid(side, rng)[0] / rng.uniform(2, 14) + rng.uniform(0, 6))
     return np.sign(wave - rng.uniform(-0.6, 0.6)) if rng.random() < 0.6 else wave
+
+
+def _bands(side: int, rng: np.random.Generator) -> Levels:
+    """Stripes so broad that few fit in, or that meet others."""
+    waves = [
+        np.sin(2 * np.pi * _grid(side, rng)[0] / rng.uniform(9, 32) + rng.uniform(0, 6))
+        for _ in range(1 + (rng.random() < 0.2))
+    ]
+    levels: Levels = np.max(waves, axis=0)
+    return np.sign(levels - rng.uniform(-0.7, 0.7)) if rng.random() < 0.6 else levels
 
 
 def _checks(side: int, rng: np.random.Generator) -> Levels:
@@ -189,6 +205,18 @@ def _nothing(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     return np.rint(np.clip(levels, 0, 255)).astype(np.uint8)
 
 
-TEXTURES: tuple[Surface, ...] = (_stripes, _checks, _clouds, _clouds, _gradient, _spots, _rings, _crossed)
+TEXTURES: tuple[Surface, ...] = (
+    _stripes,
+    _stripes,
+    _bands,
+    _bands,
+    _checks,
+    _clouds,
+    _clouds,
+    _gradient,
+    _spots,
+    _rings,
+    _crossed,
+)
 WEAVES: tuple[Surface, ...] = (_cloth, _bricks, _scales)
 NOISES: tuple[Surface, ...] = (_uniform, _gaussian, _salt_and_pepper, _coarse, _coloured, _specks)
