@@ -21,7 +21,7 @@ from service.api.models import model_routes
 from service.api.predict import DigitRoutes
 from service.api.problems import problem_reply, reply_to
 from service.api.reading import Reader
-from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
+from service.api.reply import Handler, Hot, Inbound, Receive, Reply, Scope, Send
 from service.api.reports import REPORTS, report_files
 from service.api.schemas import BatchAnswer, ConfidenceAnswer, PredictAnswer, SaliencyAnswer
 from service.api.v2.infer import Inference
@@ -45,6 +45,7 @@ from service.tracing import Tracing
 class DigitService(FastAPI):
     """The application. Requests enter at its edge; `draining` is set once it should no longer be called ready."""
 
+    budget: Budget
     edge: Edge
     repository: Repository
     reloader: Reloader
@@ -118,10 +119,10 @@ def _repository(settings: Settings, metrics: Metrics, threads: int) -> Repositor
     )
 
 
-def _add_routes(app: DigitService, sampler: Sampler, reader: Reader, keys: Keys, page: Page) -> dict[bytes, Handler]:
+def _add_routes(app: DigitService, sampler: Sampler, reader: Reader, keys: Keys, page: Page) -> dict[bytes, Hot]:
     """Every route; those that the edge answers without the framework are returned, too."""
     settings, repository = app.settings, app.repository
-    budget = Budget(settings.max_pending_bytes)
+    app.budget = budget = Budget(settings.max_pending_bytes)
     hot = _hot_routes(app, DigitRoutes(repository, settings, reader, budget), settings.max_batch_images)
     _add_inference(app, hot, Inference(repository, settings, reader, budget))
     app.include_router(ProtocolRoutes(app.reloader, keys, sampler, draining=lambda: app.draining).router())
@@ -134,32 +135,32 @@ def _add_routes(app: DigitService, sampler: Sampler, reader: Reader, keys: Keys,
     return hot
 
 
-def _hot_routes(app: DigitService, routes: DigitRoutes, max_images: int) -> dict[bytes, Handler]:
+def _hot_routes(app: DigitService, routes: DigitRoutes, max_images: int) -> dict[bytes, Hot]:
     """Give each hot route to the edge, and to FastAPI for its documentation and for odd spellings of its path."""
-    hot: dict[bytes, Handler] = {}
+    hot: dict[bytes, Hot] = {}
 
-    def add(path: str, handler: Handler, answer: type[Any], summary: str, extra: dict[str, Any]) -> None:
-        hot[path.encode()] = handler
+    def add(path: str, how: Hot, answer: type[Any], summary: str, extra: dict[str, Any]) -> None:
+        hot[path.encode()] = how
         app.add_api_route(
             path,
-            _framework_endpoint(app, handler),
+            _framework_endpoint(app, how.handler),
             methods=["POST"],
             tags=["digits"],
             summary=summary,
-            operation_id=handler.__name__,
+            operation_id=how.handler.__name__,
             responses=openapi.answers(answer, *openapi.BODY_ERRORS),
             openapi_extra=extra,
         )
 
     one, many = openapi.one_picture(), openapi.many_pictures(max_images)
-    add("/predict", routes.predict, PredictAnswer, "The digit in one picture", one)
-    add("/predict/batch", routes.predict_batch, BatchAnswer, "The digits in several pictures", many)
-    add("/confidence", routes.confidence, ConfidenceAnswer, "How sure, and why", one | openapi.CHARTS)
-    add("/saliency", routes.saliency, SaliencyAnswer, "Where the network looked", one)
+    add("/predict", Hot(routes.predict, routes.predict_at_once), PredictAnswer, "The digit in one picture", one)
+    add("/predict/batch", Hot(routes.predict_batch), BatchAnswer, "The digits in several pictures", many)
+    add("/confidence", Hot(routes.confidence), ConfidenceAnswer, "How sure, and why", one | openapi.CHARTS)
+    add("/saliency", Hot(routes.saliency), SaliencyAnswer, "Where the network looked", one)
     return hot
 
 
-def _add_inference(app: DigitService, hot: dict[bytes, Handler], inference: Inference) -> None:
+def _add_inference(app: DigitService, hot: dict[bytes, Hot], inference: Inference) -> None:
     """The infer routes: a path is hot from its first request on, since only requests tell which models are asked."""
 
     async def infer(request: Request, name: str, version: str | None = None) -> Response:
@@ -169,7 +170,7 @@ def _add_inference(app: DigitService, hot: dict[bytes, Handler], inference: Infe
         app.repository.find(name, version)  # raises where there is none
         inbound: Inbound = request.scope["inbound"]
         if inbound.raw_path == request.scope["path"].encode():  # not one of its endless percent-encoded spellings
-            hot.setdefault(inbound.raw_path, handler)
+            hot.setdefault(inbound.raw_path, Hot(handler))
             app.edge.routes[inbound.raw_path] = request.scope["route"].path
         return await _admitted(app, handler, inbound)
 

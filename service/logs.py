@@ -64,7 +64,7 @@ def _drop_colour_message(_logger: Any, _method: str, event: MutableMapping[str, 
     return event
 
 
-class _AccessLine(msgspec.Struct):
+class _AccessLine(msgspec.Struct, gc=False):
     timestamp: str
     method: str
     path: str
@@ -74,6 +74,10 @@ class _AccessLine(msgspec.Struct):
     server_timing: str
     level: str = "info"
     event: str = "request"
+
+    def as_text(self) -> str:
+        when, took = self.timestamp[11:19], f"{self.duration_ms:.2f} ms"
+        return f"{when} {self.method} {self.path} {self.status} {took} {self.server_timing} [{self.request_id}]\n"
 
 
 class AccessLog:
@@ -87,8 +91,8 @@ class AccessLog:
         self._every = every
         self._answered = 0
         self._json = wants_json(log_format)
-        self._encode = msgspec.json.Encoder().encode
-        self._lines: list[bytes] = []
+        self._encoder = msgspec.json.Encoder()
+        self._lines: list[_AccessLine] = []
         self._second = 0
         self._timestamp = ""
 
@@ -103,19 +107,19 @@ class AccessLog:
         if (second := int(time.time())) != self._second:
             self._second = second
             self._timestamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-        if self._json:
-            line = _AccessLine(self._timestamp, method, path, status, round(duration_ms, 3), request_id, timings)
-            encoded = self._encode(line)
-        else:
-            text = f"{self._timestamp[11:19]} {method} {path} {status} {duration_ms:.2f} ms {timings} [{request_id}]"
-            encoded = text.encode()
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
-        self._lines.append(encoded)
+        self._lines.append(
+            _AccessLine(self._timestamp, method, path, status, round(duration_ms, 3), request_id, timings)
+        )
 
     def flush(self) -> None:
         """Write what is waiting."""
         if self._lines:
-            sys.stderr.write(b"\n".join([*self._lines, b""]).decode())
+            if self._json:
+                text = self._encoder.encode_lines(self._lines).decode()
+            else:
+                text = "".join([line.as_text() for line in self._lines])
+            sys.stderr.write(text)
             sys.stderr.flush()
             self._lines.clear()

@@ -9,6 +9,7 @@ import operator
 import time
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -148,10 +149,10 @@ class Histogram:
         self._first = counters.block(metric.name, labels, len(metric.buckets) + 2)
         self._sum = self._first + len(metric.buckets) + 1
 
-    def observe(self, value: float) -> None:
+    def observe(self, value: float, times: int = 1) -> None:
         numbers = self._numbers
-        numbers[self._first + bisect_left(self._bounds, value)] += 1.0
-        numbers[self._sum] += value
+        numbers[self._first + bisect_left(self._bounds, value)] += times
+        numbers[self._sum] += value * times
 
     def observe_all(self, values: npt.NDArray[Any]) -> None:
         """The same for many values at once."""
@@ -180,10 +181,11 @@ class VersionMetrics:
         self._run_seconds[images].observe(seconds)
         self._last_inference.set(time.time())
 
-    def answered(self, queue_s: float, infer_s: float) -> None:
-        """One request has its answer."""
-        self._queue_seconds.observe(queue_s)
-        self._inference_seconds.observe(infer_s)
+    def answered(self, queue_s: Sequence[float], infer_s: float) -> None:
+        """Requests have their answers: what each waited, and what the run took that they shared."""
+        for waited_s in queue_s:
+            self._queue_seconds.observe(waited_s)
+        self._inference_seconds.observe(infer_s, len(queue_s))
 
 
 class DigitMetrics:

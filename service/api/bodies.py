@@ -6,6 +6,7 @@ import binascii
 import re
 import threading
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -90,20 +91,16 @@ async def receive(
         Overloaded: too many large bodies are being read already.
         Disconnected: the client left.
     """
-    content_type = request.headers.get(b"content-type", b"")
-    kind = kind or _kind(content_type, request.headers.get(b"content-encoding", b"identity"))
+    if kind is None:
+        kind = kind_of(request)
     if (length := request.headers.get(b"content-length", b"")).isdigit():
         _check_size(int(length), max_bytes)
-    boundary = boundary_of(content_type) if kind == "form" else b""
+    boundary = boundary_of(request.headers[b"content-type"]) if kind == "form" else b""
     message = await _next(request) if request.body is None else {"body": request.body}
-    first = message.get("body", b"")
-    _check_size(len(first), max_bytes)
-    if not message.get("more_body", False):  # the usual case: the whole body came at once, and needs no copy
-        if kind != "form":
-            return Body(kind, [], first, len(first))
-        parts = plain_parts(first, boundary)
-        if parts is not None and _are_few(parts, wanted, max_files):
-            return Body(kind, parts, b"", len(first))
+    if not message.get("more_body", False):
+        body = at_once(request, message.get("body", b""), kind, wanted=wanted, max_bytes=max_bytes, max_files=max_files)
+        if body is not None:
+            return body
     form = Form(boundary, wanted, max_files) if kind == "form" else None
     content = bytearray()
     received = 0
@@ -120,6 +117,22 @@ async def receive(
     except BaseException:
         budget.give_back(received)
         raise
+
+
+def at_once(request: Inbound, content: bytes, kind: str, *, wanted: str, max_bytes: int, max_files: int) -> Body | None:
+    """The body that came whole, as it nearly always does, without a copy; None leaves an unusual form to `receive`.
+
+    Raises:
+        TooLarge: more than `max_bytes`.
+        MalformedRequest: a form without a boundary.
+    """
+    _check_size(len(content), max_bytes)
+    if kind != "form":
+        return Body(kind, [], content, len(content))
+    parts = plain_parts(content, boundary_of(request.headers[b"content-type"]))
+    if parts is not None and _are_few(parts, wanted, max_files):
+        return Body(kind, parts, b"", len(content))
+    return None
 
 
 def _are_few(parts: list[Part], wanted: str, max_files: int) -> bool:
@@ -192,6 +205,13 @@ def many_pictures(body: Body, max_images: int) -> list[Submitted]:
     return [Submitted(_or_error(read, item, f"{name}[{index}]")) for index, item in enumerate(items)]
 
 
+def kind_of(request: Inbound) -> str:
+    """What the body is by its content type: "form", "json" or "file". Raises `UnsupportedMediaType`."""
+    headers = request.headers
+    return _kind(headers.get(b"content-type", b""), headers.get(b"content-encoding", b"identity"))
+
+
+@lru_cache(maxsize=64)  # clients send the same few again and again
 def _kind(content_type: bytes, encoding: bytes) -> str:
     media = content_type.split(b";", 1)[0].strip().lower()
     if encoding.lower() != b"identity":

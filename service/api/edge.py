@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from service.api.bodies import Disconnected
+from service.api.heads import KnownHeads
 from service.api.keys import Keys
 from service.api.problems import reply_to
-from service.api.reply import Handler, Inbound, Receive, Reply, Scope, Send
+from service.api.reply import Handler, Hot, Inbound, Receive, Reply, Scope, Send
 from service.errors import Overloaded
+from service.inference.waiting import Waiter
 from service.logs import AccessLog
 from service.metrics import Metrics
 from service.tracing import TRACEPARENT, Stages, Tracing
@@ -32,7 +35,7 @@ class Edge:
     def __init__(
         self,
         app: Any,
-        hot: Mapping[bytes, Handler],
+        hot: Mapping[bytes, Hot],
         *,
         keys: Keys,
         open_paths: frozenset[bytes],
@@ -43,6 +46,7 @@ class Edge:
     ) -> None:
         self._app = app
         self.hot = hot
+        self.known_heads = KnownHeads()
         self.routes = {path: path.decode() for path in hot}  # what the metrics call them
         self._metrics = metrics
         self._tracing = tracing
@@ -59,14 +63,14 @@ class Edge:
             return
         request = Inbound.from_scope(scope, receive)
         scope["request_id"], scope["inbound"] = request.id, request
-        handler = self.hot.get(request.raw_path) if request.method == "POST" else None
-        if handler is None:
+        hot = self.hot.get(request.raw_path) if request.method == "POST" else None
+        if hot is None:
             await self._ask_framework(request, scope, send)
         elif (refusal := self.admit(request)) is not None:
             await _send(send, refusal, request.id)
         else:
             try:
-                reply = await self.respond(request, handler)
+                reply = await self.respond(request, hot.handler)
             finally:
                 self.leave()
             if reply is not None:
@@ -116,6 +120,30 @@ class Edge:
             reply.extra_headers.append((TRACEPARENT, self._tracing.traceparent(span)))
         self._end(request, reply.status, started, reply.timings, reply.code, span=span)
         return reply
+
+    def answer_at_once(self, request: Inbound, hot: Hot, finish: Callable[[Reply], None]) -> Waiter | bool:
+        """`respond` without a coroutine: who waits until `finish` gets the reply; True where it has got it already.
+
+        False, and nothing is done, where that is not possible.
+        """
+        if hot.at_once is None or self._tracing is not None:
+            return False
+        started = time.perf_counter()
+
+        def ended(reply_of: Callable[[], Reply]) -> None:
+            try:
+                reply = reply_of()
+            except Exception as error:  # noqa: BLE001 - as above
+                reply = reply_to(error, request.id, request.raw_path)
+            self._end(request, reply.status, started, reply.timings, reply.code)
+            finish(reply)
+
+        try:
+            self._authorise(request)
+            return hot.at_once(request, ended) or False
+        except Exception as error:  # noqa: BLE001 - as above
+            ended(partial(_raise, error))
+            return True
 
     async def _ask_framework(self, request: Inbound, scope: Scope, send: Send) -> None:
         started = time.perf_counter()
@@ -227,6 +255,10 @@ def _stages(request: Inbound, timings: str) -> Stages:
             stages.append(("inference" if name == "infer" else name, began, seconds := float(milliseconds) / 1e3))
             began += seconds
     return stages
+
+
+def _raise(error: Exception) -> Reply:
+    raise error
 
 
 async def _send(send: Send, reply: Reply, request_id: str) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import UNSET, UnsetType
 
 from service.api import bodies
 from service.api.bodies import Body, Budget, Submitted
 from service.api.charts import reply_in_form
-from service.api.reading import PREPROCESS, Reader
-from service.api.reply import Inbound, Reply
+from service.api.reading import LIGHT_BODY_BYTES, PREPROCESS, Reader
+from service.api.reply import Deliver, Inbound, Reply, parse_query
 from service.api.schemas import (
     BatchAnswer,
     BatchItem,
@@ -28,11 +29,12 @@ from service.api.schemas import (
 )
 from service.errors import InvalidValue, ServiceError
 from service.imaging.normalise import Normalised
-from service.inference.predictor import Prediction, Predictions, entropy, predict, ranking
+from service.inference.predictor import Prediction, Predictions, ask, entropy, predict, ranking, read
 from service.inference.repository import Repository
 from service.inference.saliency import Saliency, occlusion
 from service.inference.verdict import prediction_set
 from service.inference.version import ModelVersion
+from service.inference.waiting import Answer, Waiter
 from service.settings import Settings
 
 
@@ -49,9 +51,27 @@ class DigitRoutes:
         model, asked = self._understand(request)
         image, decode_s = await self._one_image(request, asked)
         found = await predict(model, [image], self._settings.request_timeout_s)
-        (row,) = found.rows
-        answer = PredictAnswer(model.name, model.version, *row, asked.set_of(model, row), asked.receipt_of(image))
-        return Reply(encode(answer), timings=_timings(decode_s, found))
+        return _one_predicted(found, asked, image, decode_s)
+
+    def predict_at_once(self, request: Inbound, deliver: Deliver) -> Waiter | None:
+        """`predict` for a light picture, without a coroutine: `deliver` gets the reply, or what raises its error, when
+        the network has run. None, and nothing is done, where the picture takes longer to read.
+        """
+        model, asked = self._understand(request)
+        kind, content, limits = bodies.kind_of(request), request.body, self._settings
+        if content is None or len(content) > LIGHT_BODY_BYTES:
+            return None
+        body = bodies.at_once(request, content, kind, wanted="file", max_bytes=limits.max_body_bytes, max_files=1)
+        request.decode_at = started = time.perf_counter()
+        image = None if body is None else self._reader.one_at_once(body, asked.preprocess)
+        if image is None:
+            return None
+        request.decode_s = decode_s = time.perf_counter() - started
+
+        def answered(outcome: Answer | ServiceError) -> None:
+            deliver(lambda: _one_predicted(read(model, (image,), outcome), asked, image, decode_s))
+
+        return ask(model, image, limits.request_timeout_s, answered)
 
     async def predict_batch(self, request: Inbound) -> Reply:
         model, asked = self._understand(request)
@@ -104,7 +124,7 @@ class DigitRoutes:
         query = request.query
         model = self._repository.find(query.get("model"), query.get("version"), digits=True)
         request.model = model
-        return model, _Asked(query)
+        return model, _asked(request.raw_query)
 
     async def _one_image(self, request: Inbound, asked: _Asked) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""
@@ -152,6 +172,11 @@ class _Asked:
         return UNSET if self.coverage is None else _prediction_set(model, row, self.coverage)
 
 
+@lru_cache(maxsize=64)  # clients send the same few again and again
+def _asked(raw_query: bytes) -> _Asked:
+    return _Asked(parse_query(raw_query))
+
+
 def _coverage(given: str) -> float:
     try:
         coverage = float(given)
@@ -169,6 +194,12 @@ def _prediction_set(model: ModelVersion, row: Prediction, coverage: float) -> Pr
 
 DEFAULT_COVERAGE = 0.99
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _one_predicted(found: Predictions, asked: _Asked, image: Normalised, decode_s: float) -> Reply:
+    model, (row,) = found.model, found.rows
+    answer = PredictAnswer(model.name, model.version, *row, asked.set_of(model, row), asked.receipt_of(image))
+    return Reply(encode(answer), timings=_timings(decode_s, found))
 
 
 def _predicted(

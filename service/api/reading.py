@@ -6,6 +6,7 @@ A hop to a thread costs more than reading a light picture does, and a heavy one 
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -22,6 +23,8 @@ LIGHT_PIXELS = 64 * 64
 LIGHT_BODY_BYTES = 4096  # of one picture
 LIGHT_BATCH_BYTES = 65_536  # 200 light pictures, which take 2 ms
 MAX_WAITING = 256
+PNG_HEADER = struct.Struct(">8s8xIIH")  # signature, width, height, depth and colour type (PNG specification, 11.2.2)
+GREY_8 = 0x0800
 T = TypeVar("T")
 
 
@@ -53,11 +56,14 @@ class Reader:
             MalformedRequest, InvalidValue, InvalidImage, TooLarge: what is wrong with it.
             Overloaded, DeadlineExceeded: too many pictures wait for a thread, or this one waited too long.
         """
-        if body.size > LIGHT_BODY_BYTES:
-            return await self.in_thread(lambda: self._read(bodies.one_picture(body), preprocess))
-        picture = bodies.one_picture(body)
-        image = self._at_once(picture, preprocess)
-        return image if image is not None else await self.in_thread(lambda: self._read(picture, preprocess))
+        image = self.one_at_once(body, preprocess)
+        if image is not None:
+            return image
+        return await self.in_thread(lambda: self._read(bodies.one_picture(body), preprocess))
+
+    def one_at_once(self, body: Body, preprocess: Preprocess) -> Normalised | None:
+        """The same where it takes well under a millisecond; else None."""
+        return self._at_once(bodies.one_picture(body), preprocess) if body.size <= LIGHT_BODY_BYTES else None
 
     async def many(self, body: Body, preprocess: Preprocess) -> tuple[list[Submitted], list[Normalised | ServiceError]]:
         """The pictures of a batch, each with what the network sees of it or what is wrong with it. Raises as `one`."""
@@ -134,6 +140,7 @@ def _is_light(content: object) -> bool:
     """Few bytes may be a picture of millions of pixels; and all but 8-bit grey is Pillow's, which holds a lock."""
     if not isinstance(content, (bytes, bytearray)):
         return True
-    width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
-    grey = content[:8] == PNG_SIGNATURE and content[24:26] == b"\x08\x00"
-    return grey and width * height <= LIGHT_PIXELS
+    if len(content) < PNG_HEADER.size:
+        return False
+    signature, width, height, kind = PNG_HEADER.unpack_from(content)
+    return bool(kind == GREY_8 and width * height <= LIGHT_PIXELS and signature == PNG_SIGNATURE)

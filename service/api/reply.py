@@ -7,10 +7,11 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from service.inference.version import ModelVersion
+from service.inference.waiting import Waiter
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -28,20 +29,17 @@ class Inbound:
     which `model` answers, when it began to read what came (time.perf_counter) and how many seconds that took.
     """
 
-    __slots__ = ("body", "decode_at", "decode_s", "headers", "id", "method", "model", "query", "raw_path", "receive")
+    __slots__ = (
+        "body", "decode_at", "decode_s", "headers", "id", "method", "model", "raw_path", "raw_query", "receive",
+    )  # fmt: skip
 
     def __init__(
-        self,
-        method: str,
-        raw_path: bytes,
-        query: bytes,
-        headers: list[tuple[bytes, bytes]],
-        receive: Receive,
+        self, method: str, raw_path: bytes, raw_query: bytes, headers: Mapping[bytes, bytes], receive: Receive
     ) -> None:
         self.method = method
         self.raw_path = raw_path
-        self.query = _parse_query(query) if query else NO_QUERY
-        self.headers: Mapping[bytes, bytes] = dict(headers)
+        self.raw_query = raw_query
+        self.headers = headers
         self.receive = receive
         self.body: bytes | None = None
         self.model: ModelVersion | None = None
@@ -54,7 +52,11 @@ class Inbound:
     @classmethod
     def from_scope(cls, scope: Scope, receive: Receive) -> Inbound:
         raw_path = scope.get("raw_path") or scope["path"].encode()
-        return cls(scope["method"], raw_path, scope["query_string"], scope["headers"], receive)
+        return cls(scope["method"], raw_path, scope["query_string"], dict(scope["headers"]), receive)
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return parse_query(self.raw_query) if self.raw_query else NO_QUERY
 
 
 _random = random.Random()  # noqa: S311 - ids must differ, not be secret, and os.urandom is a system call
@@ -66,7 +68,7 @@ def new_id() -> str:
 
 
 @lru_cache(maxsize=256)  # clients send the same few queries again and again, and parsing costs 10 us
-def _parse_query(raw: bytes) -> Mapping[str, str]:
+def parse_query(raw: bytes) -> Mapping[str, str]:
     return MappingProxyType(dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True)))
 
 
@@ -113,3 +115,13 @@ class Reply:
 
 
 Handler = Callable[[Inbound], Awaitable[Reply]]
+Deliver = Callable[[Callable[[], Reply]], None]  # takes what gives the reply or raises what is told instead
+
+
+class Hot(NamedTuple):
+    """How a hot route is answered. `at_once` does without a coroutine: it delivers unless it gives None, which leaves
+    the request to `handler`, or the waiter leaves.
+    """
+
+    handler: Handler
+    at_once: Callable[[Inbound, Deliver], Waiter | None] | None = None

@@ -85,7 +85,7 @@ class InProcess:
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": picture, "more_body": False}
 
-        headers = [(b"content-type", ANY_IMAGE.encode()), (b"content-length", b"%d" % len(picture))]
+        headers = {b"content-type": ANY_IMAGE.encode(), b"content-length": b"%d" % len(picture)}
         request = Inbound("POST", path.encode(), urlencode(query).encode(), headers, receive)
         return msgspec.json.decode(self._loop.run_until_complete(handler(request)).body)
 

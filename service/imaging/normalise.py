@@ -178,14 +178,14 @@ def _as_mnist(pixels: GreyImage) -> tuple[GreyImage, str] | None:
     centre of mass within half a pixel of index 14.
     """
     # Bytes tell the box, and one product mass and moments: a third of the time that array methods take on 784 pixels.
-    flat = pixels.reshape(-1)
-    mass, down, across = MOMENTS.dot(flat.astype(np.float32)).tolist()
-    if not 5 * SIDE * SIDE < mass < 110 * SIDE * SIDE:
+    mass, down, across = MOMENTS.dot(pixels.reshape(-1).astype(np.float32)).tolist()
+    if not LIGHTEST < mass < HEAVIEST:
         return None
     rows = pixels.tobytes()
     (top, bottom), (left, right) = _extent(rows), _extent(pixels.T.tobytes())
-    peak = b"\xff" in rows or b"\xfe" in rows or flat.max() >= 200
-    if not BOX - 1 <= max(bottom - top, right - left) <= BOX or not peak:
+    if bottom - top > BOX or right - left > BOX or (bottom - top < BOX - 1 and right - left < BOX - 1):
+        return None
+    if not (b"\xff" in rows or b"\xfe" in rows or pixels.max() >= 200):
         return None
     down, across = CENTRE - down / mass, CENTRE - across / mass
     if abs(down) < 0.55 and abs(across) < 0.55:
@@ -197,6 +197,7 @@ def _as_mnist(pixels: GreyImage) -> tuple[GreyImage, str] | None:
     return moved, "centred"
 
 
+LIGHTEST, HEAVIEST = 5 * SIDE * SIDE, 110 * SIDE * SIDE
 MOMENTS = np.array([np.ones(SIDE * SIDE), *np.indices((SIDE, SIDE)).reshape(2, -1)], np.float32)
 
 

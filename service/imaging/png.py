@@ -13,6 +13,10 @@ from service.errors import InvalidImage
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK = struct.Struct(">I4s")  # length of the body and name; after the body four bytes of CRC
+# Up to the name of the header, width and height, kind of picture, the header's CRC, length and name of the next chunk.
+_PLAIN = struct.Struct(">16sII5sII4s")
+_BEGIN = SIGNATURE + b"\x00\x00\x00\rIHDR"
+GREY = b"\x08\x00\x00\x00\x00"  # bytes 24 to 28: 8-bit grey, not interlaced (PNG specification, 11.2.2)
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
@@ -56,15 +60,25 @@ def read_chunks(data: bytes) -> Chunks:
     raise _broken("it is truncated: its IEND chunk is missing")
 
 
-def is_whole(data: bytes) -> bool:
-    """Whether this is the usual small file, IHDR, one IDAT and IEND, and undamaged: a fifth of `read_chunks`' time."""
-    end = 41 + int.from_bytes(data[33:37], "big")
-    return (
-        data[37:41] == b"IDAT"
+def plain_grey_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in px of the usual small file: 8-bit grey, IHDR, one IDAT and IEND, undamaged; None of others.
+
+    Takes a fifth of `read_chunks`' time.
+    """
+    if len(data) < _PLAIN.size:
+        return None
+    begin, width, height, kind, crc, length, name = _PLAIN.unpack_from(data)
+    end = _PLAIN.size + length
+    if (
+        name == b"IDAT"
+        and kind == GREY
+        and begin == _BEGIN
         and data[end + 4 :] == _END
         and zlib.crc32(data[37:end]) == int.from_bytes(data[end : end + 4], "big")
-        and zlib.crc32(data[12:29]) == int.from_bytes(data[29:33], "big")
-    )
+        and zlib.crc32(data[12:29]) == crc
+    ):
+        return width, height
+    return None
 
 
 def check_grey_rows(data: bytes, width: int, height: int) -> None:

@@ -8,36 +8,30 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import structlog
 
-from service.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
+from service.errors import NotReady, Overloaded, ServiceError
 from service.inference.runtime import Tensor
+from service.inference.waiting import Answer, Done, Queue, Ran, Rows, Waiter
 from service.metrics import VersionMetrics
 
-Rows = tuple[Tensor, ...]  # one array for each input or output of the network, all with the same number of rows
 Run = Callable[[Rows], Sequence[Tensor]]
+T = TypeVar("T")
 
 RATE_SMOOTHING = 0.2  # weight of the newest run in the running mean of seconds per image
+SLOWING = 0.02  # the same for what a run takes when nobody else has the CPU, where the newest was slower
 log = structlog.stdlib.get_logger(__name__)
 
 
 class InferenceFailed(ServiceError):
     """The network raised, or answered with another number of rows than it was given."""
-
-
-class Answer(NamedTuple):
-    """One caller's rows of the outputs, and where the time went, in seconds."""
-
-    outputs: Rows
-    queue_s: float
-    infer_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +41,6 @@ class Statistics:
     runs: int
     images: int
     seconds_per_image: float
-
-
-class _Waiter:
-    __slots__ = ("alone", "count", "deadline", "future", "inputs", "queued_at")
-
-    def __init__(self, inputs: Rows, queued_at: float, deadline: float, future: asyncio.Future[Answer]) -> None:
-        self.inputs = inputs
-        self.count = len(inputs[0])
-        self.queued_at = queued_at
-        self.deadline = deadline
-        self.future = future
-        self.alone = False  # a micro-batch that it was in failed
-
-    def differs_from(self, other: _Waiter) -> bool:
-        """Whether the two have rows of different shapes."""
-        return [array.shape[1:] for array in self.inputs] != [array.shape[1:] for array in other.inputs]
 
 
 class MicroBatcher:
@@ -86,17 +64,15 @@ class MicroBatcher:
         metrics: VersionMetrics | None = None,
     ) -> None:
         self._run = run
-        self._shapes_vary = shapes_vary
         self._metrics = metrics
         self._executor = executor
         self.max_batch_size = max_batch_size
         self.max_queue_size = max_queue_size
         self._inline_below_s = inline_below_s
-        self._seconds_per_image = seconds_per_image
+        self._seconds_per_image = self._undisturbed_s = seconds_per_image
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Waiter] = deque()
-        self._queued_images = 0
-        self._running: list[_Waiter] = []
+        self._queue = Queue(shapes_vary=shapes_vary)
+        self._running: list[Waiter] = []
         self._scheduled = False
         self._arrived = False
         self._closing = False
@@ -115,23 +91,34 @@ class MicroBatcher:
             NotReady: the batcher is closing.
             InferenceFailed: the network failed on a micro-batch these rows were in.
         """
-        waiters = self._enqueue(inputs, timeout_s)
-        try:
-            if len(waiters) == 1:
-                answer = await waiters[0].future
-            else:
-                answer = _together([await waiter.future for waiter in waiters])
-        except BaseException:
-            for waiter in waiters:
-                self._forget(waiter)
-            raise
+        size, count = self.max_batch_size, len(inputs[0])
+        if count <= size:
+            future = self._loop.create_future()
+            return await _staying([self.ask(inputs, timeout_s, partial(_settle, future))], future)
+        self._check_room(count)
+        parts = [tuple(array[first : first + size] for array in inputs) for first in range(0, count, size)]
+        futures = [self._loop.create_future() for _ in parts]
+        now = time.perf_counter()
+        waiters = [
+            self._enqueue(Waiter(self._queue, part, now, now + timeout_s, partial(_settle, future), whole=False))
+            for part, future in zip(parts, futures, strict=True)
+        ]
+        answer = _together(await _staying(waiters, asyncio.gather(*futures)))
         if self._metrics is not None:
-            self._metrics.answered(answer.queue_s, answer.infer_s)
+            self._metrics.answered([answer.queue_s], answer.infer_s)
         return answer
+
+    def ask(self, inputs: Rows, timeout_s: float, done: Done) -> Waiter:
+        """The same for rows that one micro-batch holds and for who is not a coroutine: `done` gets the answer or the
+        error, on the loop, unless the waiter left before. Raises Overloaded, NotReady.
+        """
+        self._check_room(len(inputs[0]))
+        now = time.perf_counter()
+        return self._enqueue(Waiter(self._queue, inputs, now, now + timeout_s, done))
 
     def statistics(self) -> Statistics:
         running = sum(waiter.count for waiter in self._running)
-        return Statistics(self._queued_images, running, self._runs, self._images, self._seconds_per_image)
+        return Statistics(self._queue.images, running, self._runs, self._images, self._seconds_per_image)
 
     async def close(self) -> None:
         """Refuse new calls, wait until every caller that is in has its answer, then end the executor."""
@@ -139,55 +126,50 @@ class MicroBatcher:
         await self._idle.wait()
         self._executor.shutdown()
 
-    def _enqueue(self, inputs: Rows, timeout_s: float) -> list[_Waiter]:
-        count = len(inputs[0])
+    def _check_room(self, count: int) -> None:
         if self._closing:
             raise NotReady("This model version is being unloaded or the server is stopping. Ask again.")
-        if self._queue and self._queued_images + count > self.max_queue_size:
+        queue = self._queue
+        if queue.images and queue.images + count > self.max_queue_size:
             raise Overloaded(
-                f"{self._queued_images} images wait and {count} more would pass DIGITS_MAX_QUEUE_SIZE="
+                f"{queue.images} images wait and {count} more would pass DIGITS_MAX_QUEUE_SIZE="
                 f"{self.max_queue_size}. Ask again after Retry-After.",
-                retry_after_s=self._queued_images * self._seconds_per_image if self._runs else 1.0,
+                retry_after_s=queue.images * self._seconds_per_image if self._runs else 1.0,
             )
-        now = time.perf_counter()
-        deadline, size = now + timeout_s, self.max_batch_size
-        parts = [inputs]
-        if count > size:
-            parts = [tuple(array[first : first + size] for array in inputs) for first in range(0, count, size)]
-        waiters = [_Waiter(part, now, deadline, self._loop.create_future()) for part in parts]
-        self._queue.extend(waiters)
+
+    def _enqueue(self, waiter: Waiter) -> Waiter:
+        self._queue.add(waiter)
         self._arrived = True
-        self._queued_images += count
-        self._idle.clear()
         if not self._running:
             self._schedule()
         elif self._timer is None:
             self._watch_deadline()
-        return waiters
+        return waiter
 
     def _schedule(self) -> None:
         # Not at once but in the next turn of the loop: whatever else this turn received joins the micro-batch.
         if not self._scheduled:
             self._scheduled = True
+            self._idle.clear()
             self._loop.call_soon(self._start)
 
     def _start(self) -> None:
-        if self._arrived and self._queued_images < self.max_batch_size:
+        if self._arrived and self._queue.images < self.max_batch_size:
             # As long as every turn brings more, the loop is busy and nobody waits for a clock: the batches get twice
             # as large, and the network's weights are read once for each (docs/log.md).
             self._arrived = False
             self._loop.call_soon(self._start)
             return
         self._scheduled = self._arrived = False
-        self._running = batch = self._take()
+        started = time.perf_counter()
+        self._running = batch = self._queue.take(self.max_batch_size, started)
         if not batch:
-            self._idle.set()
+            self._next()
             return
         inputs = batch[0].inputs
         if len(batch) > 1:
-            inputs = tuple(np.concatenate(arrays) for arrays in zip(*(w.inputs for w in batch), strict=True))
-        started = time.perf_counter()
-        if self._seconds_per_image * len(inputs[0]) < self._inline_below_s:
+            inputs = tuple([np.concatenate(arrays) for arrays in zip(*[w.inputs for w in batch], strict=True)])
+        if self._undisturbed_s * len(inputs[0]) < self._inline_below_s:
             try:
                 outputs = self._run(inputs)
             except Exception as error:  # noqa: BLE001 - whatever the network raises belongs to this batch
@@ -206,27 +188,7 @@ class MicroBatcher:
             if self._queue:
                 self._watch_deadline()
 
-    def _take(self) -> list[_Waiter]:
-        """The next micro-batch: first come, first served; who left or came too late costs no run."""
-        batch: list[_Waiter] = []
-        room = self.max_batch_size
-        now = time.perf_counter()
-        while self._queue:
-            waiter = self._queue[0]
-            if batch and (waiter.count > room or waiter.alone or (self._shapes_vary and waiter.differs_from(batch[0]))):
-                break
-            self._queue.popleft()
-            self._queued_images -= waiter.count
-            if waiter.future.done():  # its caller left
-                continue
-            if now > waiter.deadline:
-                waiter.future.set_exception(_too_late(now - waiter.queued_at))
-                continue
-            room = room - waiter.count if not waiter.alone else 0
-            batch.append(waiter)
-        return batch
-
-    def _finish(self, batch: list[_Waiter], done: asyncio.Future[Sequence[Tensor]], started: float) -> None:
+    def _finish(self, batch: list[Waiter], done: asyncio.Future[Sequence[Tensor]], started: float) -> None:
         if done.cancelled():
             self._fail(batch, NotReady("The server is stopping."))
         elif (error := done.exception()) is not None:
@@ -245,88 +207,89 @@ class MicroBatcher:
         else:
             self._idle.set()
 
-    def _answer(self, batch: list[_Waiter], outputs: Sequence[Tensor], started: float) -> None:
+    def _answer(self, batch: list[Waiter], outputs: Sequence[Tensor], started: float) -> None:
         infer_s = time.perf_counter() - started
-        total = sum(waiter.count for waiter in batch)
-        if any(len(output) != total for output in outputs):
+        total = sum([waiter.count for waiter in batch])
+        if any([len(output) != total for output in outputs]):  # noqa: C419 - a generator costs more than it saves
             shapes = ", ".join(str(output.shape) for output in outputs)
             self._fail(batch, ValueError(f"{total} images were answered with outputs of shapes {shapes}"))
             return
         self._runs += 1
         self._images += total
+        self._learn(infer_s / total)
         if self._metrics is not None:
             self._metrics.ran(total, infer_s)
-        measured = infer_s / total
-        known = self._seconds_per_image
-        self._seconds_per_image = known + RATE_SMOOTHING * (measured - known) if math.isfinite(known) else measured
-        first = 0
+            self._metrics.answered([started - one.queued_at for one in batch if one.whole and not one.left], infer_s)
+        ran, first = Ran(outputs, infer_s), 0
         for waiter in batch:
             last = first + waiter.count
-            if not waiter.future.done():
-                rows = tuple([output[first:last] for output in outputs])
-                waiter.future.set_result(Answer(rows, started - waiter.queued_at, infer_s))
+            waiter.tell(Answer(ran, first, last, started - waiter.queued_at))
             first = last
 
-    def _fail_or_part(self, batch: list[_Waiter], error: BaseException) -> None:
+    def _learn(self, measured: float) -> None:
+        known = self._seconds_per_image
+        self._seconds_per_image = known + RATE_SMOOTHING * (measured - known) if math.isfinite(known) else measured
+        # Neighbours that take the CPU away make a run no longer than a thread would be; and on one core a thread costs
+        # each request that arrives meanwhile half as much again, one by one and with cold caches (docs/log.md).
+        undisturbed = self._undisturbed_s
+        slower = measured > undisturbed
+        self._undisturbed_s = undisturbed + SLOWING * (measured - undisturbed) if slower else measured
+
+    def _fail_or_part(self, batch: list[Waiter], error: BaseException) -> None:
         """One caller's values may be what the network cannot take: each runs once more, alone."""
         if len(batch) == 1:
             self._fail(batch, error)
             return
-        for waiter in reversed(batch):
+        for waiter in batch:
             waiter.alone = True
-            self._queue.appendleft(waiter)
-            self._queued_images += waiter.count
+        self._queue.put_back([waiter for waiter in batch if not waiter.left])
 
-    def _fail(self, batch: list[_Waiter], error: BaseException) -> None:
+    def _fail(self, batch: list[Waiter], error: BaseException) -> None:
         log.error("a micro-batch failed", images=sum(w.count for w in batch), error=repr(error))
         for waiter in batch:
-            if not waiter.future.done():
-                # An exception of its own for every caller: one shared instance would collect all their tracebacks.
-                own: ServiceError
-                if isinstance(error, NotReady):
-                    own = NotReady(error.detail)
-                else:
-                    own = InferenceFailed(f"{type(error).__name__}: {error}")
-                own.__cause__ = error
-                waiter.future.set_exception(own)
-
-    def _forget(self, waiter: _Waiter) -> None:
-        if waiter in self._queue:
-            self._queue.remove(waiter)
-            self._queued_images -= waiter.count
-        if not waiter.future.cancel() and not waiter.future.cancelled():
-            waiter.future.exception()  # looked at, or asyncio would complain that nobody did
+            # An exception of its own for every caller: one shared instance would collect all their tracebacks.
+            own: ServiceError
+            if isinstance(error, NotReady):
+                own = NotReady(error.detail)
+            else:
+                own = InferenceFailed(f"{type(error).__name__}: {error}")
+            own.__cause__ = error
+            waiter.tell(own)
 
     def _watch_deadline(self) -> None:
-        # Nearly all callers come with one time-out, so the head of the queue is the first to expire; who asked for less
-        # is told when its turn comes.
-        head = self._queue[0]
-        delay = max(0.0, head.deadline - time.perf_counter())
+        delay = max(0.0, self._queue.deadline - time.perf_counter())
         self._timer = self._loop.call_later(delay, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
-        now = time.perf_counter()
-        while self._queue and self._queue[0].deadline <= now:
-            waiter = self._queue.popleft()
-            self._queued_images -= waiter.count
-            if not waiter.future.done():
-                waiter.future.set_exception(_too_late(now - waiter.queued_at))
+        self._queue.expire(time.perf_counter())
         if self._queue:
             self._watch_deadline()
 
 
+async def _staying(waiters: list[Waiter], answer: Awaitable[T]) -> T:
+    """What comes of the waiters; where nobody waits for it any more, or one of them failed, all leave."""
+    try:
+        return await answer
+    except BaseException:
+        for waiter in waiters:
+            waiter.leave()
+        raise
+
+
+def _settle(future: asyncio.Future[Answer], outcome: Answer | ServiceError) -> None:
+    if future.done():  # its coroutine was cancelled, and has not run since
+        return
+    if isinstance(outcome, ServiceError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
 def _together(answers: Sequence[Answer]) -> Answer:
     """The answers to the parts of one call as one."""
-    return Answer(
+    return Answer.of(
         tuple(np.concatenate(parts) for parts in zip(*(answer.outputs for answer in answers), strict=True)),
         max(answer.queue_s for answer in answers),
         sum(answer.infer_s for answer in answers),
-    )
-
-
-def _too_late(waited_s: float) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"The request waited {waited_s:.3f} s for its turn, longer than DIGITS_REQUEST_TIMEOUT_S. "
-        "Ask again later, or send fewer at once."
     )

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.errors import NotReady
+from service.errors import NotReady, ServiceError
 from service.imaging.normalise import Normalised
-from service.inference.runtime import Tensor
+from service.inference.batching import MicroBatcher
 from service.inference.verdict import REFUSED, RIVAL, Reason, Verdict, is_ambiguous, refusal
 from service.inference.version import ModelVersion
+from service.inference.waiting import Answer, Done, Waiter
 
 
 class Prediction(NamedTuple):
@@ -44,20 +45,39 @@ async def predict(model: ModelVersion, images: Sequence[Normalised], timeout_s: 
     Raises:
         Overloaded, DeadlineExceeded, NotReady, InferenceFailed: see `MicroBatcher.submit`.
     """
+    stacked = images[0].pixels[np.newaxis] if len(images) == 1 else np.stack([image.pixels for image in images])
+    return read(model, images, await _batcher(model).submit((stacked,), timeout_s))
+
+
+def ask(model: ModelVersion, image: Normalised, timeout_s: float, done: Done) -> Waiter:
+    """`predict` for one image and for who is no coroutine: `done` gets the outcome on the event loop, for `read`.
+
+    Raises:
+        Overloaded, NotReady: see `MicroBatcher.ask`.
+    """
+    return _batcher(model).ask((image.pixels[np.newaxis],), timeout_s, done)
+
+
+def _batcher(model: ModelVersion) -> MicroBatcher:
     if model.batcher is None:
         raise NotReady(f"Model {model.name} is not loaded.")
-    stacked = images[0].pixels[np.newaxis] if len(images) == 1 else np.stack([image.pixels for image in images])
-    answer = await model.batcher.submit((stacked,), timeout_s)
-    rows = read_rows(answer.outputs[-1], images)
+    return model.batcher
+
+
+def read(model: ModelVersion, images: Sequence[Normalised], outcome: Answer | ServiceError) -> Predictions:
+    """The predictions in what the micro-batcher told; raises the error that it may be."""
+    if isinstance(outcome, ServiceError):
+        raise outcome
+    rows = read_rows(outcome.told(), images)
     if model.predictions is not None:
         for row in rows:
             model.predictions.predicted(row.digit, row.confidence)
-    return Predictions(model, rows, answer.queue_s, answer.infer_s)
+    return Predictions(model, rows, outcome.queue_s, outcome.infer_s)
 
 
-def read_rows(told: Tensor, images: Sequence[Normalised]) -> list[Prediction]:
+def read_rows(told: Sequence[list[float]], images: Sequence[Normalised]) -> list[Prediction]:
     """Predictions for images from the last output of `ModelVersion.run`, (n, 10), or (n, 11) with the score."""
-    return [_judged(row, image) for row, image in zip(told.tolist(), images, strict=True)]
+    return [_judged(row, image) for row, image in zip(told, images, strict=True)]
 
 
 def _judged(row: list[float], image: Normalised) -> Prediction:

@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 
 from service.errors import NotReady
-from service.inference.batching import Answer, MicroBatcher, Rows
+from service.inference.batching import MicroBatcher
 from service.inference.card import DIGITS, Card
 from service.inference.runtime import Session, Tensor
 from service.inference.tensors import UNSUPPORTED, TensorSpec, specs
+from service.inference.waiting import Answer, Rows
 from service.metrics import DigitMetrics, Metrics, VersionMetrics
 
 State = Literal["LOADING", "READY", "FAILED", "UNAVAILABLE"]
@@ -99,7 +100,7 @@ class ModelVersion:
         if self.shares_runs:
             return await self.batcher.submit(inputs, timeout_s)
         answer = await self.batcher.submit((_boxed(inputs),), timeout_s)
-        return answer._replace(outputs=answer.outputs[0][0])
+        return Answer.of(answer.outputs[0][0], answer.queue_s, answer.infer_s)
 
     def run(self, inputs: Rows) -> list[Tensor]:
         """The network's outputs for rows; after them, if it reads digits, its probabilities as we tell them, and in an

@@ -23,7 +23,7 @@ def read(chunks: Sequence[bytes | None], budget: Budget, content_type: bytes = R
             return {"type": "http.disconnect"}
         return {"type": "http.request", "body": chunk, "more_body": bool(left)}
 
-    request = Inbound("POST", b"/predict", b"", [(b"content-type", content_type)], next_message)
+    request = Inbound("POST", b"/predict", b"", {b"content-type": content_type}, next_message)
     return asyncio.run(receive(request, wanted="file", max_bytes=max_bytes, max_files=9, budget=budget))
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from service.errors import DeadlineExceeded, NotReady, Overloaded
-from service.inference.batching import InferenceFailed, MicroBatcher, Rows
+from service.inference.batching import InferenceFailed, MicroBatcher
+from service.inference.waiting import Answer, Rows
 
 LONG_S = 60.0
 
@@ -242,6 +243,42 @@ def test_a_caller_whose_deadline_passed_costs_no_run() -> None:
         await first
 
     assert run(story).batches == [[0]]
+
+
+def test_a_caller_that_fails_on_its_answer_takes_no_neighbour_along() -> None:
+    async def story(batcher: MicroBatcher, network: Network) -> None:
+        first = await busy(batcher, network)
+
+        def fail(_outcome: object) -> None:
+            raise RuntimeError("a bug in what is done with the answer")
+
+        batcher.ask(rows(1), LONG_S, fail)
+        (waiting,) = await queued(batcher, rows(2))
+        network.gate.set()
+        await first
+        assert (await waiting).outputs[0].tolist() == [2]
+
+    assert run(story).batches == [[0], [1, 2]]
+
+
+def test_who_asks_without_a_coroutine_is_told_once_or_not_at_all_after_it_left() -> None:
+    async def story(batcher: MicroBatcher, network: Network) -> None:
+        first = await busy(batcher, network)
+        told: list[object] = []
+        waiters = [batcher.ask(rows(number), LONG_S, told.append) for number in (1, 2, 3)]
+        waiters[1].leave()
+        waiters[1].leave()
+        assert batcher.statistics().queued_images == 2
+        (late,) = [batcher.ask(rows(4), 0.0, told.append)]
+        network.gate.set()
+        await first
+        await batcher.close()
+        late.leave()
+        answers = [answer.outputs[1].tolist() for answer in told if isinstance(answer, Answer)]
+        assert answers == [[2], [6]]
+        assert [type(error) for error in told if not isinstance(error, Answer)] == [DeadlineExceeded]
+
+    assert run(story).batches == [[0], [1, 3]]
 
 
 def test_closing_answers_who_is_in_and_refuses_who_comes() -> None:

@@ -15,7 +15,7 @@ IMAGE = Normalised(strokes())
 
 
 def judge(row: list[float], score: float | None = None, image: Normalised = IMAGE) -> Prediction:
-    told = np.array([row if score is None else [*row, score]])
+    told = [row if score is None else [*row, score]]
     return read_rows(told, [image])[0]
 
 

@@ -15,9 +15,10 @@ from service.api.v2.compression import inflate
 from service.api.v2.request import Call, Limits, header_length, understand
 from service.errors import InvalidImage, InvalidValue, ServiceError
 from service.imaging.grey import GreyImage
-from service.inference.batching import Answer, InferenceFailed, Rows
+from service.inference.batching import InferenceFailed
 from service.inference.repository import Repository
 from service.inference.version import ModelVersion
+from service.inference.waiting import Answer, Rows
 from service.settings import Settings
 
 # Up to this much JSON, or this many compressed bytes, is read on the event loop, as in api/reading.py.

@@ -1,0 +1,134 @@
+"""Uvicorn's protocol with the bounds that it has not: the size of a request's head, and how slowly one may arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from service.api.problems import problem_reply
+from service.api.reply import new_id
+
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+HEAD_BYTES = 65_536
+SLOWEST_BYTES_PER_S = 1024
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """`config.loaded_app` must be the `DigitService` itself, so no middleware around it."""
+
+    _reading = True  # a request, or the first one, is awaited and not whole
+    _in_head = False
+    _head_bytes = 0
+    _messages = 0
+    _since = 0.0  # when it was begun to read, or answered
+    _arrived = 0  # bytes since the last look
+    _look: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._look_later()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived += len(data)
+        # Where a request begins; lower case costs a tenth of what the pattern does.
+        if self._is_between() and b"\r\nupgrade:" in data[: data.find(b"\r\n\r\n") + 1 or None].lower():
+            # The parser would take the body for the other protocol's. We speak none, so there is no upgrade to ask for.
+            head, blank, rest = data.partition(b"\r\n\r\n")
+            data = UPGRADE.sub(b"\r\nx-ignored:", head + blank) + rest
+        in_head, messages = self._in_head, self._messages
+        super().data_received(data)
+        if in_head and self._in_head and messages == self._messages:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse("head_too_large", f"The head of a request may have {HEAD_BYTES} bytes.")
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._reading = self._in_head = True
+        self._head_bytes = 0
+        self._messages += 1
+        self._since = self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:  # trailers of a chunked body are nothing that we read
+            return
+        name = name.lower()  # as uvicorn's own, without a second call for each header
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()  # makes the ASGI scope, and forgets the rest
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._reading = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        # Uvicorn's, but for its keep-alive timer: making and cancelling one for every request costs 3 us.
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._since = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse("malformed_request", f"What came is not an HTTP request. {msg}")
+
+    def _is_between(self) -> bool:
+        """Whether the next byte begins a request."""
+        return not (self._reading and self._messages)
+
+    def _is_idle(self) -> bool:
+        """Whether no answer is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _look_later(self) -> None:
+        self._arrived = 0
+        self._look = self.loop.call_later(self._look_every_s, self._look_at_pace)
+
+    @property
+    def _look_every_s(self) -> float:
+        return min(float(self.timeout_keep_alive), float(self._request_timeout_s))
+
+    @property
+    def _request_timeout_s(self) -> Any:
+        return self.app.settings.request_timeout_s
+
+    def _look_at_pace(self) -> None:
+        """Once in a while for a connection: close what idles too long, and who sends too slowly for too long."""
+        waited_s = self.loop.time() - self._since
+        slow = self._arrived < SLOWEST_BYTES_PER_S * self._look_every_s
+        if self._reading and slow and waited_s >= self._request_timeout_s:
+            self._refuse("too_slow", f"The request came slower than {SLOWEST_BYTES_PER_S} bytes a second.")
+        elif not self._reading and waited_s >= self.timeout_keep_alive and self._is_idle():
+            self.transport.close()
+        else:
+            self._look_later()
+
+    def _refuse(self, code: str, detail: str) -> None:
+        """Hang up on a sender; in words, where it sent something and no other answer can be under way."""
+        if self._is_idle() and self._messages and not self.transport.is_closing():
+            request_id = new_id()
+            reply = problem_reply(code, detail, request_id)
+            head = STATUS_LINE[reply.status] + reply.head(request_id)
+            self.transport.write(head + b"connection: close\r\n\r\n" + reply.body)
+        self.transport.close()
