@@ -26,6 +26,7 @@ PICTURE = (20, 112, 140)  # left, top, side
 ROWS_TOP, ROW = 20, 26
 LABEL, BAR, TOLD = 196, 210, 460  # right edge of the digits, left edge of the bars, right edge of the figures
 BAR_LONGEST, BAR_THICK = 184, 18
+LONGEST_NAME = 50  # letters that fit below all
 INK, QUIET, PAPER, WELL, BEST, OTHER = "#1c1a17", "#595959", "#ffffff", "#ececec", "#0072b2", "#56b4e9"
 
 
@@ -95,7 +96,8 @@ def png_chart(answer: ConfidenceAnswer, pixels: GreyImage) -> bytes:
             draw.rectangle((left, top, left + shape.width * scale - 1, top + shape.height * scale - 1), shape.colour)
         else:
             anchor = "rs" if shape.anchor == "end" else "ls"
-            draw.text((shape.x * scale, shape.y * scale), shape.text, shape.colour, _font(shape.size * scale), anchor)
+            font, bold = _font(shape.size * scale), shape.size * scale // 60 if shape.colour == INK else 0
+            draw.text((shape.x * scale, shape.y * scale), shape.text, shape.colour, font, anchor, stroke_width=bold)
     left, top, side = (measure * scale for measure in PICTURE)
     chart.paste(Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST), (left, top))
     return _encoded(chart)
@@ -106,7 +108,7 @@ def _shapes(answer: ConfidenceAnswer) -> list[Shape]:
         Box(0, 0, WIDTH, HEIGHT, PAPER),
         Words(20, 68, 64, "?" if answer.digit is None else str(answer.digit), INK),
         Words(20, 96, 16, "not a digit" if answer.digit is None else f"{_percent(answer.confidence)} sure", INK),
-        Words(20, 274, 13, f"{answer.model_name} {answer.model_version}", QUIET),
+        Words(20, 292, 13, _shortened(f"{answer.model_name} {answer.model_version}"), QUIET),
     ]
     most = int(np.argmax(answer.probabilities))
     for digit, share in enumerate(answer.probabilities):
@@ -144,6 +146,10 @@ def _title(answer: ConfidenceAnswer) -> str:
 
 def _percent(share: float) -> str:
     return ">99.9 %" if share >= 0.9995 else f"{share:.1%}".replace("%", " %")
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _encoded(image: Image.Image) -> bytes:

@@ -78,6 +78,14 @@ def test_a_png_chart_shows_the_bars_and_the_picture() -> None:
     assert (chart[224:504, 40:320].reshape(28, 10, 28, 10, 3)[:, 5, :, 5, 0] == strokes()).all()
 
 
+def test_a_long_name_of_a_model_runs_into_nothing() -> None:
+    plain = np.asarray(Image.open(BytesIO(png_chart(answer(model_name="cnn"), strokes()))))
+    named = np.asarray(Image.open(BytesIO(png_chart(answer(model_name="n" * 300), strokes()))))
+    rows, columns = np.nonzero((plain != named).any(axis=2))
+    assert rows.min() > 2 * 272  # below the last bar
+    assert columns.max() < 2 * 470
+
+
 def test_openapi_tells_the_charts(client: httpx.Client) -> None:
     told = client.get("/openapi.json").json()["paths"]["/confidence"]["post"]["responses"]["200"]["content"]
     assert set(told) == {"application/json", "image/svg+xml", "image/png"}
