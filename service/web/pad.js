@@ -4,6 +4,7 @@
 const SIDE = 560; // the canvas, in pixels; strokes are kept in these
 const SENT = 112; // what is sent: enough for any pen, and a small file
 const STEP = 14; // of the keyboard's pen
+const SHARP = 0.6; // cosine of the least turn that is a corner, 53 degrees
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Pad extends EventTarget {
@@ -157,12 +158,21 @@ export class Pad extends EventTarget {
       context.lineWidth = width;
       context.beginPath();
       context.moveTo(...points[0]);
-      // Curves through the middles of the lines: what a hand drew has no corners where the mouse was asked.
-      for (let at = 1; at < points.length - 1; at++) context.quadraticCurveTo(...points[at], ...middle(points[at], points[at + 1]));
+      for (let at = 1; at < points.length - 1; at++) turn(context, ...points.slice(at - 1, at + 2));
       context.lineTo(...points.at(-1));
       context.stroke();
     }
   }
+}
+
+// On to the middle of the next line: in a curve, since what a hand drew has no corners where the mouse was asked, but
+// round a corner that the hand did draw, as a 7 has it, with all of it.
+function turn(context, before, here, after) {
+  const [x1, y1, x2, y2] = [here[0] - before[0], here[1] - before[1], after[0] - here[0], after[1] - here[1]];
+  const sharp = x1 * x2 + y1 * y2 < SHARP * Math.hypot(x1, y1) * Math.hypot(x2, y2);
+  if (sharp) context.lineTo(...here);
+  if (sharp) context.lineTo(...middle(here, after));
+  else context.quadraticCurveTo(...here, ...middle(here, after));
 }
 
 const middle = ([x1, y1], [x2, y2]) => [(x1 + x2) / 2, (y1 + y2) / 2];

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from hand import await_answer, draw
 from live import Live
-from mnist_strokes import sample, strokes
+from mnist_strokes import Point, sample, strokes
 from playwright.sync_api import Page, Request, expect
 
 ONE = [[(0.5, 0.2), (0.5, 0.8)]]
@@ -22,6 +22,20 @@ def test_a_digit_drawn_as_people_draw_it_is_read(page: Page, digit: int, nth: in
     for column in (1, 2):
         share = page.locator("#bars tr.best td .told").nth(column - 1).inner_text()
         assert share.endswith("%")
+
+
+@pytest.mark.parametrize(
+    ("digit", "written"),
+    [
+        (1, [[(0.22, 0.6), (0.58, 0.15), (0.58, 0.85)]]),
+        (4, [[(0.6, 0.82), (0.6, 0.18), (0.28, 0.6), (0.75, 0.6)]]),
+        (7, [[(0.3, 0.22), (0.7, 0.22), (0.45, 0.82)], [(0.4, 0.52), (0.68, 0.52)]]),
+    ],
+)
+def test_corners_of_a_fast_hand_stay_corners(page: Page, digit: int, written: list[list[Point]]) -> None:
+    draw(page, written)  # a European 1 whose corner is rounded is a 7
+    await_answer(page)
+    assert page.locator("#digit").inner_text() == str(digit)
 
 
 def test_the_answer_follows_a_stroke_while_it_goes_on(page: Page) -> None:
@@ -71,6 +85,8 @@ def test_a_finger_draws_without_moving_the_page(open_page: Callable[..., Page], 
     await_answer(page)
     assert page.locator("#digit").inner_text() == "0"
     assert page.evaluate("scrollY") == 0
+    assert page.locator("#digit").bounding_box()["y"] < box["y"]  # the answer is seen beside the finger
+    assert page.locator("#pad").bounding_box() == box
     assert page.locator("#photograph").is_visible()
 
 
