@@ -26,12 +26,12 @@ RIVAL = 0.25  # of the main mark's area: a mark that large elsewhere may be a se
 class Mark:
     """The digit's `mask` (height, width), the `level` of its ink, and what is odd about it.
 
-    `spans`: it goes from one side of the frame to the opposite one.
+    `sides`: how many sides of the frame it touches.
     """
 
     mask: Mask
     level: float
-    spans: bool
+    sides: int
     steps: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -56,16 +56,10 @@ def find_digit(ink: InkMap, faintest: float = FAINTEST) -> Mark | None:
     labels, _ = mahotas.label(strokes & (ink > max(floor, FAINT * level)), EIGHT)
     chosen, warnings = _grouped(labels)
     mask = chosen[labels]
-    spans = _spans(mask)
-    if steps and spans and "several_marks" not in warnings:
+    sides = sum(bool(side.any()) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+    if steps and sides > 1 and "several_marks" not in warnings:
         warnings.append("several_marks")  # one of several stripes: the others were taken for edges or lines
-    return Mark(mask, float(np.percentile(ink[mask], 75)), spans, tuple(steps), tuple(warnings))
-
-
-def _spans(mask: Mask) -> bool:
-    """Whether there are marks at two opposite sides of the frame."""
-    top, bottom, left, right = (side.any() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
-    return bool((top and bottom) or (left and right))
+    return Mark(mask, float(np.percentile(ink[mask], 75)), sides, tuple(steps), tuple(warnings))
 
 
 def _noise(ink: InkMap) -> float:
