@@ -97,10 +97,21 @@ class Mirror:
         """What was copied before, by version and file; at the first look but what is not any more as it was copied."""
         if not self._manifest.exists():
             return {}
+        if not self._checked:
+            self._sweep()
         told = msgspec.json.decode(self._manifest.read_bytes(), type=dict[str, dict[str, _Copied]])
         whole = told if self._checked else {version: files for version, files in told.items() if self._is_whole(files)}
         self._checked = True
         return whole
+
+    def _sweep(self) -> None:
+        """Remove what a process left that was killed while it copied."""
+        linked = {version.resolve() for version in self.folder.glob("*/*") if version.is_symlink()}
+        for content in set(self.folder.glob(".content-*")) - {self.folder / path.name for path in linked}:
+            if content.is_symlink():
+                content.unlink()
+            else:
+                shutil.rmtree(content)
 
     def _is_whole(self, files: dict[str, _Copied]) -> bool:
         try:

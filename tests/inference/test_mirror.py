@@ -93,8 +93,11 @@ def test_a_copy_that_was_spoilt_is_fetched_again(tmp_path: Path, bucket: Any) ->
     Mirror(address, folder).fetch()
     copy = folder / "cnn" / "1" / "model.onnx"
     copy.write_bytes(file.read_bytes()[:-1] + b"\0")
+    (folder / ".content-cut-off").mkdir()  # a process was killed while it copied
+    (folder / ".content-cut-off.link").symlink_to(".content-cut-off")
     Mirror(address, folder).fetch()  # as a process that starts anew
     assert copy.read_bytes() == file.read_bytes()
+    assert len(list(folder.glob(".content-*"))) == 1
 
 
 def test_what_was_copied_before_is_served_while_the_source_is_away(
