@@ -59,19 +59,26 @@ def load(version: ModelVersion, device: Device, threads: int, *, max_batch_size:
         raise
     except Exception as error:
         raise ModelFailed(f"onnxruntime does not load it: {error}") from error
-    version.attach(session)
     try:
-        _check_signature(version, session, must_read_digits=must_read_digits)
-        _check_card(version)
-        if version.reads_digits:
-            _warm_up_digits(version, session)
-            _test_itself(version)
-        else:
-            _warm_up(version)
-        _check_unchanged(version)
-    except BaseException:
+        _try(version, session, must_read_digits=must_read_digits)
+    except (ModelFailed, StartupError):
         version.session = None
         raise
+    except Exception as error:  # a mutilated network raises anything, and it must not hide the others
+        version.session = None
+        raise ModelFailed(f"it cannot be served: {error!r}") from error
+
+
+def _try(version: ModelVersion, session: Session, *, must_read_digits: bool) -> None:
+    version.attach(session)
+    _check_signature(version, session, must_read_digits=must_read_digits)
+    _check_card(version)
+    if version.reads_digits:
+        _warm_up_digits(version, session)
+        _test_itself(version)
+    else:
+        _warm_up(version)
+    _check_unchanged(version)
 
 
 def _is_known(name: str) -> bool:

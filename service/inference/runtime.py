@@ -114,7 +114,11 @@ def load_session(model: Path, device: Device, threads: int, weights: Mapping[str
     if weights:
         files = list(weights.values())
         options.add_external_initializers_from_files_in_memory([*weights], files, list(map(len, files)))
-    session = Session(ort.InferenceSession(model, options, providers=_wanted_providers(ort, device)))
+    providers = _wanted_providers(ort, device)
+    # With CPU as a fall-back it prints to standard output and tries the same again.
+    made = ort.InferenceSession(model, options, providers=providers, enable_fallback=int(len(providers) > 1))
+    made.disable_fallback()  # else a run that fails on CUDA moves the session to the CPU for good, in silence
+    session = Session(made)
     if device == "cuda" and session.provider != CUDA:
         raise StartupError(
             f"DIGITS_DEVICE=cuda, but {model} runs on {session.provider}: the CUDA or cuDNN libraries did not load. "

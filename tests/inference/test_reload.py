@@ -112,6 +112,26 @@ def test_a_new_model_that_cannot_be_served_does_not_end_readiness(tmp_path: Path
     running(tmp_path, scenario)
 
 
+def test_a_mutilated_network_hides_no_other(tmp_path: Path) -> None:
+    write_linear_model(tmp_path / "cnn" / "1")
+    broken = write_linear_model(tmp_path / "broken" / "1")
+    content = broken.read_bytes()
+    for name in (b"logits", b"image", b"probabilities"):
+        content = content.replace(name, b"\x89" * len(name))  # not UTF-8, which neither protobuf nor a session minds
+    broken.write_bytes(content)
+
+    async def scenario(repository: Repository, reloader: Reloader) -> None:
+        assert {version.name: version.state for version in repository.versions()} == {
+            "broken": "FAILED",
+            "cnn": "READY",
+        }
+        write_linear_model(tmp_path / "cnn" / "2")
+        await reloader.refresh()
+        assert repository.find("cnn").version == "2"
+
+    running(tmp_path, scenario)
+
+
 def test_a_version_that_failed_is_not_tried_again_until_it_changes_or_is_asked_for(tmp_path: Path) -> None:
     write_linear_model(tmp_path / "cnn" / "1")
     (tmp_path / "cnn" / "2").mkdir()
