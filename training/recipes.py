@@ -306,3 +306,20 @@ def find(name: str) -> Recipe:
     if name not in RECIPES:
         raise TrainingError(f"There is no recipe {name!r}. There are: {', '.join(sorted(RECIPES))}.")
     return RECIPES[name]
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Sizes of layers as `--units` takes them, such as 512,384."""
+    try:
+        units = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        units = (0,)
+    if min(units) < 1:
+        raise TrainingError(f"--units {text}: expected sizes of layers, 1 or more each, such as 512,384.")
+    return units
+
+
+def changed(recipe: Recipe, epochs: int | None, batch_size: int | None, units: tuple[int, ...] | None) -> Recipe:
+    """The recipe with what is given instead of its own. `units`: of its fully connected layers before the last."""
+    network = recipe.network if units is None else replace(recipe.network, units=units)
+    return replace(recipe, epochs=epochs or recipe.epochs, batch_size=batch_size or recipe.batch_size, network=network)

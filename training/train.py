@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,13 @@ def run(
     resume: bool = False,
     models: Path = Path("models"),
     runs: Path = Path("runs"),
+    units: tuple[int, ...] | None = None,
 ) -> Path:
     """Train and publish; returns the folder of the new version, `models/<recipe>/<version>`.
 
-    `data` is None for MNIST through Keras. `epochs` and `batch_size` are the recipe's unless given; `limit` takes the
-    first images only. Checkpoints are kept in `runs/<recipe>`, where `resume` finds the last one.
+    `data` is None for MNIST through Keras. `epochs`, `batch_size` and `units` (sizes of the fully connected layers) are
+    the recipe's unless given; `limit` takes the first images only. Checkpoints are kept in `runs/<recipe>`, where
+    `resume` finds the last one.
 
     Raises:
         TrainingError: a mistake in the arguments or the data, a network that is not good enough, or Ctrl-C: each
@@ -57,7 +59,7 @@ def run(
     """
     _check_numbers(epochs=epochs, batch_size=batch_size, limit=limit, seed=seed + 1)
     standard = recipes.find(recipe)
-    chosen = replace(standard, epochs=epochs or standard.epochs, batch_size=batch_size or standard.batch_size)
+    chosen = recipes.changed(standard, epochs, batch_size, units)
     checkpoints = Checkpoints(runs / recipe)
     with _stoppable(checkpoints):
         dataset = load(data) if limit is None else load(data).limit(limit)
@@ -184,6 +186,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--epochs", type=int, help="default: the recipe's")
     parser.add_argument("--batch-size", type=int, help="default: the recipe's")
+    parser.add_argument("--units", type=recipes.sizes, help="sizes of its fully connected layers, such as 512,384")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images, for a quick run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, or top up")

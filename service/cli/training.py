@@ -21,6 +21,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    units: Annotated[
+        str | None, typer.Option(help="Sizes of its fully connected layers, instead of the recipe's: 512,384.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same machine: same network.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Use only the first N training images.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
@@ -37,7 +40,8 @@ def train(
 
         if recipe is None:
             fail("give --recipe, one of: " + ", ".join(sorted(recipes.RECIPES)), USAGE_ERROR)
-        print(f"Published {run(recipe, data, epochs, batch_size, seed, limit, resume, models, runs)}")
+        layers = None if units is None else recipes.sizes(units)
+        print(f"Published {run(recipe, data, epochs, batch_size, seed, limit, resume, models, runs, layers)}")
 
 
 def evaluate(

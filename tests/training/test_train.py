@@ -78,6 +78,19 @@ def command(recipe: str, data: Path, folder: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "training.train", "--recipe", recipe, "--data", str(data), *places, *options]
 
 
+def test_layers_have_the_sizes_that_were_asked_for(digits, tmp_path):
+    places = {"models": tmp_path / "models", "runs": tmp_path / "runs"}
+    card = read_card(train.run("mlp-40", digits, epochs=1, batch_size=32, units=(24, 16), **places))
+    assert card["recipe"]["network"]["units"] == [24, 16]
+    assert card["parameters"] == 784 * 24 + 24 + 24 * 16 + 16 + 16 * 10 + 10
+
+
+@pytest.mark.parametrize("text", ["", "0", "12,", "a", "8,-1", "1.5"])
+def test_sizes_of_layers_are_whole_numbers(text):
+    with pytest.raises(TrainingError, match="--units"):
+        recipes.sizes(text)
+
+
 def test_a_run_publishes_a_network_its_card_and_the_keras_file(published):
     assert published.parts[-3:] == ("models", "cnn", "1")
     assert sorted(path.name for path in published.iterdir()) == ["model.json", "model.keras", "model.onnx"]
