@@ -91,4 +91,7 @@ def _readable_folders(path: Path) -> list[Path]:
 
 
 def _folders(path: Path) -> list[Path]:
-    return [entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."] if path.is_dir() else []
+    """Those with a name that can be told: bytes that are no UTF-8, which Python keeps as surrogates, are in no JSON."""
+    if not path.is_dir():
+        return []
+    return [entry for entry in path.iterdir() if entry.name[0] != "." and entry.name.isprintable() and entry.is_dir()]

@@ -176,6 +176,28 @@ def test_a_folder_that_cannot_be_read_takes_nothing_away(tmp_path: Path) -> None
     running(root, scenario)
 
 
+def test_a_version_may_be_a_link_and_the_whole_folder_be_replaced_by_a_rename(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    for seed in (1, 2):
+        write_linear_model(tmp_path / "store" / str(seed), seed=seed)
+    (root / "cnn").mkdir(parents=True)
+    (root / "cnn" / "1").symlink_to(tmp_path / "store" / "1")
+
+    async def scenario(repository: Repository, reloader: Reloader) -> None:
+        first = repository.find("cnn")
+        (root / "cnn" / ".next").symlink_to(tmp_path / "store" / "2")
+        (root / "cnn" / ".next").rename(root / "cnn" / "1")
+        await reloader.refresh()
+        assert repository.find("cnn").sha256 != first.sha256
+        write_linear_model(tmp_path / "next" / "cnn" / "7")
+        root.rename(tmp_path / "before")
+        (tmp_path / "next").rename(root)
+        await reloader.refresh()
+        assert states(repository) == {"7": "READY"}
+
+    running(root, scenario)
+
+
 def test_who_is_in_gets_an_answer_from_the_version_that_was_replaced(tmp_path: Path) -> None:
     write_linear_model(tmp_path / "cnn" / "1", seed=1)
 

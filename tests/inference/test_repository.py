@@ -26,6 +26,8 @@ def test_only_whole_numbers_with_a_network_are_versions(tmp_path: Path) -> None:
     for version in ("1", "10", "2", "01x", ".3", "-4", "1.0", "٣", "²"):
         write_linear_model(tmp_path / "cnn" / version)
     (tmp_path / "cnn" / "4").mkdir()
+    for name in (b"not UTF-8 \xff", b"two\nlines", b".hidden"):
+        write_linear_model(tmp_path / os.fsdecode(name) / "1")
     (tmp_path / "notes.txt").write_text("not a model")
     assert [version.version for version in scan(tmp_path)] == ["10", "2", "1"]
 
