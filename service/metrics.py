@@ -215,7 +215,7 @@ class Metrics:
     def __init__(self, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
         self.loop_lag_seconds = Histogram(self.counters, LOOP_LAG_SECONDS)
-        self._requests: dict[tuple[str, str, str, int], tuple[Number, Number]] = {}
+        self._requests: dict[tuple[str, str, str, int], tuple[Number, Number, Histogram]] = {}
         self._request_seconds: dict[tuple[str, str, int], Histogram] = {}
         self._decode_seconds: dict[tuple[str, str, str], Histogram] = {}
         self._refusals: dict[str, Number] = {}
@@ -226,20 +226,24 @@ class Metrics:
     def request(self, route: str, model: str, version: str, status: int, seconds: float) -> None:
         """One request has ended. `route` is a template, or there would be a series for every path that anybody asks."""
         key = (route, model, version, status)
-        numbers = self._requests.get(key)
-        if numbers is None:
-            outcome = "success" if status < FIRST_FAILURE else "failure"
-            numbers = self._requests[key] = (
-                Number(self.counters, REQUESTS, route, model, version, str(status)),
-                Number(self.counters, ALL_SECONDS, model, version, outcome),
-            )
-        numbers[0].add()
-        numbers[1].add(seconds)
-        histogram = self._request_seconds.get(short := (route, model, status))
-        if histogram is None:
-            histogram = Histogram(self.counters, REQUEST_SECONDS, route, model, str(status))
-            self._request_seconds[short] = histogram
+        counted = self._requests.get(key)
+        if counted is None:
+            counted = self._requests[key] = self._of_requests(*key)
+        requests, all_seconds, histogram = counted
+        requests.add()
+        all_seconds.add(seconds)
         histogram.observe(seconds)
+
+    def _of_requests(self, route: str, model: str, version: str, status: int) -> tuple[Number, Number, Histogram]:
+        outcome = "success" if status < FIRST_FAILURE else "failure"
+        short = route, model, status  # all versions of a model together
+        if short not in self._request_seconds:
+            self._request_seconds[short] = Histogram(self.counters, REQUEST_SECONDS, route, model, str(status))
+        return (
+            Number(self.counters, REQUESTS, route, model, version, str(status)),
+            Number(self.counters, ALL_SECONDS, model, version, outcome),
+            self._request_seconds[short],
+        )
 
     def decoded(self, route: str, model: str, version: str, seconds: float) -> None:
         """The body of a request was turned into what a network takes."""
