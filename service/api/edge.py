@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -130,9 +129,9 @@ class Edge:
             return False
         started = time.perf_counter()
 
-        def ended(reply_of: Callable[[], Reply]) -> None:
+        def ended(reply_of: Callable[[Any], Reply], outcome: Any) -> None:
             try:
-                reply = reply_of()
+                reply = reply_of(outcome)
             except Exception as error:  # noqa: BLE001 - as above
                 reply = reply_to(error, request.id, request.raw_path)
             self._end(request, reply.status, started, reply.timings, reply.code)
@@ -142,7 +141,7 @@ class Edge:
             self._authorise(request)
             return hot.at_once(request, ended) or False
         except Exception as error:  # noqa: BLE001 - as above
-            ended(partial(_raise, error))
+            ended(_raise, error)
             return True
 
     async def _ask_framework(self, request: Inbound, scope: Scope, send: Send) -> None:

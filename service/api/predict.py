@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from msgspec import UNSET, UnsetType
 
@@ -68,10 +68,10 @@ class DigitRoutes:
             return None
         request.decode_s = decode_s = time.perf_counter() - started
 
-        def answered(outcome: Answer | ServiceError) -> None:
-            deliver(lambda: _one_predicted(read(model, (image,), outcome), asked, image, decode_s))
+        def reply_of(outcome: Answer | ServiceError) -> Reply:
+            return _one_predicted(read(model, (image,), outcome), asked, image, decode_s)
 
-        return ask(model, image, limits.request_timeout_s, answered)
+        return ask(model, image, limits.request_timeout_s, partial(deliver, reply_of))
 
     async def predict_batch(self, request: Inbound) -> Reply:
         model, asked = self._understand(request)

@@ -115,7 +115,7 @@ class Reply:
 
 
 Handler = Callable[[Inbound], Awaitable[Reply]]
-Deliver = Callable[[Callable[[], Reply]], None]  # takes what gives the reply or raises what is told instead
+Deliver = Callable[[Callable[[Any], Reply], Any], None]  # takes what makes the reply, or raises its error, and of what
 
 
 class Hot(NamedTuple):

@@ -93,6 +93,28 @@ def test_an_idle_service_answers_at_once_and_alone(inline_below_s: float) -> Non
     assert run(story, inline_below_s=inline_below_s).batches == [[7]]
 
 
+def test_a_run_that_neighbours_slowed_down_sends_no_other_to_a_thread_and_slow_ones_do() -> None:
+    threads: list[threading.Thread] = []
+
+    def run_network(inputs: Rows) -> Sequence[Any]:
+        threads.append(threading.current_thread())
+        return [inputs[0]]
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            batcher = MicroBatcher(
+                run_network, executor, max_batch_size=4, max_queue_size=8, seconds_per_image=1e-3, inline_below_s=5e-3
+            )
+            batcher._learn(0.1)
+            await batcher.submit(rows(1), LONG_S)
+            for _ in range(100):
+                batcher._learn(0.1)
+            await batcher.submit(rows(2), LONG_S)
+
+    asyncio.run(main())
+    assert [thread is threading.main_thread() for thread in threads] == [True, False]
+
+
 def test_what_queues_during_a_run_forms_the_next_batch() -> None:
     async def story(batcher: MicroBatcher, network: Network) -> None:
         first = await busy(batcher, network)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from conftest import png, strokes
@@ -11,7 +12,7 @@ from uvicorn.server import ServerState
 
 from service.api import heads
 from service.app import DigitService, create_app
-from service.hot_protocol import HotProtocol
+from service.hot_protocol import SHORT_CUT_BYTES, SMALL_BYTES, HotProtocol
 from service.settings import Settings
 
 BODY = png(strokes())
@@ -231,3 +232,45 @@ def test_heads_are_forgotten_rather_than_kept_without_bound(settings: Callable[.
         assert len(app.edge.known_heads) == 10
 
     tell(story, settings(access_log=False))
+
+
+async def settled(protocol: HotProtocol) -> None:
+    await asyncio.gather(*protocol.tasks, return_exceptions=True)
+    await asyncio.sleep(0)
+
+
+def test_a_large_body_in_pieces_holds_its_bytes_of_the_budget_until_it_is_answered_or_its_sender_is_gone(
+    settings: Callable[..., Settings],
+) -> None:
+    large = png(np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8))
+    head = HEAD.replace(b"content-length: %d" % len(BODY), b"content-length: %d" % len(large))
+    assert SMALL_BYTES < len(large) < SHORT_CUT_BYTES
+
+    async def story(app: DigitService) -> None:
+        protocol, link = connected(app)
+        protocol.data_received(head)
+        protocol.data_received(large[:1000])
+        assert app.budget.held == len(large)
+        protocol.data_received(large[1000:])
+        assert (await link.answer()).startswith(b"HTTP/1.1 200")
+        await settled(protocol)
+        assert app.budget.held == 0
+        protocol.data_received(head + large[:1000])
+        assert app.budget.held == len(large)
+        protocol.connection_lost(None)
+        assert app.budget.held == 0
+
+    tell(story, settings())
+
+
+def test_a_large_body_that_finds_no_room_is_refused_in_words(settings: Callable[..., Settings]) -> None:
+    async def story(app: DigitService) -> None:
+        protocol, link = connected(app)
+        app.budget.take(app.budget.max_bytes - 1000)
+        protocol.data_received(HEAD.replace(b"content-length: %d" % len(BODY), b"content-length: 100000") + BODY)
+        protocol.data_received(b"x" * 2000)
+        assert (await link.answer()).startswith(b"HTTP/1.1 503")
+        await settled(protocol)
+        assert app.budget.held == app.budget.max_bytes - 1000
+
+    tell(story, settings())
