@@ -7,9 +7,8 @@ from pathlib import Path
 import structlog
 
 from service.errors import ModelNotFound, StartupError
-from service.inference.loading import stamp
 from service.inference.mirror import Mirror, local_folder
-from service.inference.version import ModelVersion, Stamp
+from service.inference.version import ModelVersion, Stamp, stamp
 
 JUST_NOW_S = 60.0  # the supervisor has fetched, then each worker starts
 log = structlog.stdlib.get_logger(__name__)

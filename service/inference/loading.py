@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from pathlib import Path
 
 import numpy as np
 import structlog
@@ -14,10 +13,13 @@ from service.errors import StartupError
 from service.inference.card import DIGIT_TASK, read_card
 from service.inference.runtime import CPU, Device, Session, Tensor, load_session
 from service.inference.tensors import UNSUPPORTED, TensorSpec, example
-from service.inference.version import ModelVersion, Stamp
+from service.inference.version import ModelVersion, stamp
 
 DEFAULT_MAX_BATCH_SIZE = 32
-DEFAULT_BATCH_BYTES = 1 << 28  # of the inputs and outputs of one run, where nobody told a batch size
+DEFAULT_BATCH_BYTES, DEFAULT_BATCH_S = (
+    1 << 28,
+    2.0,
+)  # of inputs and outputs, and of time, where nobody told a batch size
 SIDES = (1, 32, 224)  # of dynamic dimensions, tried until the network takes them: convolutions want some room
 TIMED_BATCH_SIZES = (8, 16, 32, 64)
 TIMED_ROUNDS = 3
@@ -27,12 +29,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 class ModelFailed(Exception):
     """A version cannot be served; the text says why."""
-
-
-def stamp(folder: Path) -> Stamp:
-    """What tells that the files of a version changed. Raises OSError."""
-    entries = [(str(entry.relative_to(folder)), entry.stat()) for entry in folder.rglob("*") if entry.is_file()]
-    return tuple(sorted((name, told.st_size, told.st_mtime_ns, told.st_ino) for name, told in entries))
 
 
 def load(version: ModelVersion, device: Device, threads: int, *, max_batch_size: int, must_read_digits: bool) -> None:
@@ -208,12 +204,13 @@ def _warm_up(version: ModelVersion) -> None:
         try:
             row = _example(version.inputs, 1, side, rng)
             outputs = version.run(row)
-            if not told:
-                row_bytes = sum(array.nbytes for array in (*row, *outputs))
-                version.max_batch_size = max(1, min(DEFAULT_MAX_BATCH_SIZE, DEFAULT_BATCH_BYTES // max(1, row_bytes)))
             started = time.perf_counter()  # the first run is slower than all others
             version.run(row)
             version.seconds_per_image = time.perf_counter() - started
+            if not told:
+                row_bytes = max(1, sum(array.nbytes for array in (*row, *outputs)))
+                most = min(DEFAULT_BATCH_BYTES // row_bytes, int(DEFAULT_BATCH_S / version.seconds_per_image))
+                version.max_batch_size = max(1, min(DEFAULT_MAX_BATCH_SIZE, most))
             version.shares_runs = version.has_batch_axis and _rows_are_independent(version, side, rng)
         except Exception as error:  # noqa: BLE001 - the network may be right to refuse what we made up
             reason = str(error)[:500]

@@ -153,6 +153,12 @@ class ModelVersion:
         return [_boxed(tuple(self.run(boxes[0][0])))]
 
 
+def stamp(folder: Path) -> Stamp:
+    """What tells that the files of a version changed. Raises OSError."""
+    entries = [(str(entry.relative_to(folder)), entry.stat()) for entry in folder.rglob("*") if entry.is_file()]
+    return tuple(sorted((name, told.st_size, told.st_mtime_ns, told.st_ino) for name, told in entries))
+
+
 def _boxed(tensors: Rows) -> Tensor:
     box = np.empty(1, object)
     box[0] = tensors

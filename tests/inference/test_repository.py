@@ -241,6 +241,27 @@ def test_a_runs_tensors_stay_small_where_nobody_tells_a_batch_size(tmp_path: Pat
     assert loaded.find("wide").max_batch_size == 3  # of 64 MiB each
 
 
+def test_a_run_stays_short_where_nobody_tells_a_batch_size(tmp_path: Path) -> None:
+    side = 1800
+    node = helper.make_node
+    nodes = [
+        node("Mul", ["x", "w"], ["a"]),
+        *(node("MatMul", [here, "w"], [there]) for here, there in ("ab", "bc", "cd")),
+    ]
+    write_graph(
+        tmp_path / "slow" / "1",
+        [*nodes, node("ReduceSum", ["d", "axes"], ["y"], keepdims=0)],
+        {"x": (1, ["n", 1, 1])},
+        {"y": (1, ["n"])},
+        {"w": np.full((side, side), 1e-3, np.float32), "axes": np.array([1, 2], np.int64)},
+    )
+    loaded = repository(tmp_path)
+    loaded.load()
+    slow = loaded.find("slow")
+    assert 1 <= slow.max_batch_size < 32
+    assert slow.max_batch_size * slow.seconds_per_image <= 2 or slow.max_batch_size == 1
+
+
 def test_a_network_for_digits_that_gives_another_number_of_rows_is_told_so(tmp_path: Path) -> None:
     path = write_linear_model(tmp_path / "cnn" / "1")
     model = onnx.load(path)
