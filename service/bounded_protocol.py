@@ -128,7 +128,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Hang up on a sender; in words, where it sent something and no other answer can be under way."""
         if self._is_idle() and self._messages and not self.transport.is_closing():
             request_id = new_id()
-            reply = problem_reply(code, detail, request_id)
+            reply = problem_reply(code, detail, request_id, path=self.url.partition(b"?")[0])
             head = STATUS_LINE[reply.status] + reply.head(request_id)
             self.transport.write(head + b"connection: close\r\n\r\n" + reply.body)
         self.transport.close()
