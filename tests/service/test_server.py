@@ -147,12 +147,13 @@ def test_who_sends_too_slowly_is_cut_off(models: Path, sent: bytes) -> None:
 
 @pytest.mark.parametrize(("path", "told"), [(b"/predict", "detail"), (b"/v2/models/cnn/infer?a=b", "error")])
 def test_who_is_cut_off_is_told_in_the_form_of_the_route(models: Path, path: bytes, told: str) -> None:
-    with serving(models, DIGITS_REQUEST_TIMEOUT_S="0.2") as running, connect(running) as link:
+    with serving(models, DIGITS_REQUEST_TIMEOUT_S="1") as running:
         httpx.post(running.url + path.decode(), content=b"{")  # the first to an infer path is the framework's
-        link.sendall(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n" % path)
-        received = b""
-        while chunk := link.recv(65536):
-            received += chunk
+        with connect(running) as link:
+            link.sendall(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n" % path)
+            received = b""
+            while chunk := link.recv(65536):
+                received += chunk
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
     assert "slower than" in json.loads(body)[told]
