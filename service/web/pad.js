@@ -1,6 +1,8 @@
 // The drawing pad: strokes of mouse, pen, finger or keyboard, or a picture in their place; light ink on black, as sent.
 // Fires "change"; its `detail.final` is false while a stroke goes on.
 
+import { greyPng } from "./png.js";
+
 const SIDE = 560; // the canvas, in pixels; strokes are kept in these
 const SENT = 112; // what is sent: enough for any pen, and a small file
 const STEP = 14; // of the keyboard's pen
@@ -57,10 +59,10 @@ export class Pad extends EventTarget {
   // The drawing as a PNG file.
   png() {
     const small = new OffscreenCanvas(SENT, SENT);
-    const context = small.getContext("2d", { alpha: false });
+    const context = small.getContext("2d", { alpha: false, willReadFrequently: true });
     context.scale(SENT / SIDE, SENT / SIDE);
     this.#draw(context);
-    return small.convertToBlob({ type: "image/png" });
+    return greyPng(context);
   }
 
   #changed(final) {

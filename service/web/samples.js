@@ -1,5 +1,6 @@
 // Test digits of MNIST that came with the page, each once before any comes again.
 
+import { greyPng } from "./png.js";
 import { Problem } from "./service.js";
 
 const SIDE = 28;
@@ -14,9 +15,9 @@ export async function nextSample() {
   if (!order.length) order = shuffled([...Array(10 * EACH).keys()]);
   const index = order.pop();
   const [x, truth] = [index % EACH, Math.floor(index / EACH)];
-  const canvas = new OffscreenCanvas(SIDE, SIDE);
-  canvas.getContext("2d", { alpha: false }).drawImage(sheet, -SIDE * x, -SIDE * truth);
-  return { file: await canvas.convertToBlob({ type: "image/png" }), truth };
+  const context = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { alpha: false, willReadFrequently: true });
+  context.drawImage(sheet, -SIDE * x, -SIDE * truth);
+  return { file: await greyPng(context), truth };
 }
 
 async function load() {
