@@ -160,7 +160,7 @@ document.addEventListener("paste", (event) => {
 
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
-  $("drop").hidden = false;
+  $("drop").hidden = !event.dataTransfer.types.includes("Files");
 });
 document.addEventListener("dragleave", (event) => {
   if (!event.relatedTarget) $("drop").hidden = true;

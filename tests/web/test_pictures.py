@@ -38,6 +38,19 @@ def test_a_dropped_picture_is_read(page: Page) -> None:
     expect(page.locator("#digit")).to_have_text("2")
 
 
+def test_only_files_are_invited_to_drop(page: Page) -> None:
+    drag = """(kind) => {
+        const dataTransfer = new DataTransfer();
+        if (kind === "file") dataTransfer.items.add(new File(["7"], "7.txt"));
+        else dataTransfer.items.add("7", "text/plain");
+        document.body.dispatchEvent(new DragEvent("dragover", { dataTransfer, bubbles: true }));
+    }"""
+    page.evaluate(drag, "text")
+    assert page.locator("#drop").is_hidden()
+    page.evaluate(drag, "file")
+    assert page.locator("#drop").is_visible()
+
+
 def test_a_pasted_picture_is_read(page: Page) -> None:
     paste(page, SEVEN)
     assert await_answer(page) == "It is a 7"
