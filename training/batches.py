@@ -12,11 +12,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from training.augmentation import augment
+from training.augmentation import Augmentation, augment
 from training.data import NO_DIGIT, Digits, Pixels
 from training.losses import targets
 from training.recipes import Recipe
 
+# What a lesson's copies are changed by each time they are shown: too little for what was said of them to be wrong.
+# The same copies again and again are learnt by heart (docs/log.md, 2026-11-28).
+JITTER = Augmentation(rotation=5, shear=4, zoom=0.05, aspect=0.05, shift=0.7, elastic=0.5, mild=0.3)
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
@@ -63,13 +66,17 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> Batch:
         size = self._recipe.batch_size
         order = self._order[index * size : (index + 1) * size]
-        taught = order < (len(self._inliers) if self._lesson else 0)
+        taught = order < len(self._inliers)
         digits = self._digits.take(order)
-        images, rows = digits.images.astype(np.float32), targets(digits.labels, self._recipe)
-        if self._recipe.augmentation is not None:
-            rng = np.random.default_rng([self.seed, self._epoch, index])
-            fresh = digits.take(np.flatnonzero(~taught))
-            images[~taught] = augment(fresh.images, fresh.labels, self._recipe.augmentation, rng)
-        if self._lesson is not None:
-            images[taught], rows[taught, :10] = self._lesson.take(self._epoch, order[taught])
+        rows = targets(digits.labels, self._recipe)
+        if self._recipe.augmentation is None:
+            return digits.images.astype(np.float32), rows
+        rng = np.random.default_rng([self.seed, self._epoch, index])
+        if self._lesson is None:
+            return augment(digits.images, digits.labels, self._recipe.augmentation, rng), rows
+        images = np.empty(digits.images.shape, np.float32)
+        others = digits.take(np.flatnonzero(~taught))
+        images[~taught] = augment(others.images, others.labels, self._recipe.augmentation, rng)
+        copies, rows[taught, :10] = self._lesson.take(self._epoch, order[taught])
+        images[taught] = augment(copies, digits.labels[taught], JITTER, rng)
         return images, rows

@@ -178,7 +178,7 @@ RECIPES = {
             ),
             optimiser=Optimiser("adamw", 0.003, weight_decay=0.001, schedule="cosine", warmup_epochs=2),
             batch_size=256,
-            epochs=40,
+            epochs=50,
             augmentation=HANDWRITING,
             **SERVED,
             target_accuracy=0.995,
