@@ -8,25 +8,22 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import structlog
 
 from service.errors import NotReady, Overloaded, ServiceError
 from service.inference.runtime import Tensor
-from service.inference.waiting import Answer, Done, Queue, Ran, Rows, Waiter
+from service.inference.speed import Speed
+from service.inference.waiting import Answer, Done, Queue, Ran, Rows, Waiter, settle, staying, together
 from service.metrics import VersionMetrics
 
 Run = Callable[[Rows], Sequence[Tensor]]
-T = TypeVar("T")
 
-RATE_SMOOTHING = 0.2  # weight of the newest run in the running mean of seconds per image
-SLOWING = 0.02  # the same for what a run takes when nobody else has the CPU, where the newest was slower
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -69,7 +66,7 @@ class MicroBatcher:
         self.max_batch_size = max_batch_size
         self.max_queue_size = max_queue_size
         self._inline_below_s = inline_below_s
-        self._seconds_per_image = self._undisturbed_s = seconds_per_image
+        self._speed = Speed(seconds_per_image)
         self._loop = asyncio.get_running_loop()
         self._queue = Queue(shapes_vary=shapes_vary)
         self._running: list[Waiter] = []
@@ -94,16 +91,16 @@ class MicroBatcher:
         size, count = self.max_batch_size, len(inputs[0])
         if count <= size:
             future = self._loop.create_future()
-            return await _staying([self.ask(inputs, timeout_s, partial(_settle, future))], future)
+            return await staying([self.ask(inputs, timeout_s, partial(settle, future))], future)
         self._check_room(count)
         parts = [tuple(array[first : first + size] for array in inputs) for first in range(0, count, size)]
         futures = [self._loop.create_future() for _ in parts]
         now = time.perf_counter()
         waiters = [
-            self._enqueue(Waiter(self._queue, part, now, now + timeout_s, partial(_settle, future), whole=False))
+            self._enqueue(Waiter(self._queue, part, now, now + timeout_s, partial(settle, future), whole=False))
             for part, future in zip(parts, futures, strict=True)
         ]
-        answer = _together(await _staying(waiters, asyncio.gather(*futures)))
+        answer = together(await staying(waiters, asyncio.gather(*futures)))
         if self._metrics is not None:
             self._metrics.answered([answer.queue_s], answer.infer_s)
         return answer
@@ -118,7 +115,7 @@ class MicroBatcher:
 
     def statistics(self) -> Statistics:
         running = sum(waiter.count for waiter in self._running)
-        return Statistics(self._queue.images, running, self._runs, self._images, self._seconds_per_image)
+        return Statistics(self._queue.images, running, self._runs, self._images, self._speed.seconds_per_image)
 
     async def close(self) -> None:
         """Refuse new calls, wait until every caller that is in has its answer, then end the executor."""
@@ -134,7 +131,7 @@ class MicroBatcher:
             raise Overloaded(
                 f"{queue.images} images wait and {count} more would pass DIGITS_MAX_QUEUE_SIZE="
                 f"{self.max_queue_size}. Ask again after Retry-After.",
-                retry_after_s=queue.images * self._seconds_per_image if self._runs else 1.0,
+                retry_after_s=queue.images * self._speed.seconds_per_image if self._runs else 1.0,
             )
 
     def _enqueue(self, waiter: Waiter) -> Waiter:
@@ -169,7 +166,7 @@ class MicroBatcher:
         inputs = batch[0].inputs
         if len(batch) > 1:
             inputs = tuple([np.concatenate(arrays) for arrays in zip(*[w.inputs for w in batch], strict=True)])
-        if self._undisturbed_s * len(inputs[0]) < self._inline_below_s:
+        if self._speed.undisturbed_s * len(inputs[0]) < self._inline_below_s:
             try:
                 outputs = self._run(inputs)
             except Exception as error:  # noqa: BLE001 - whatever the network raises belongs to this batch
@@ -216,7 +213,7 @@ class MicroBatcher:
             return
         self._runs += 1
         self._images += total
-        self._learn(infer_s / total)
+        self._speed.learn(infer_s / total)
         if self._metrics is not None:
             self._metrics.ran(total, infer_s)
             self._metrics.answered([started - one.queued_at for one in batch if one.whole and not one.left], infer_s)
@@ -225,15 +222,6 @@ class MicroBatcher:
             last = first + waiter.count
             waiter.tell(Answer(ran, first, last, started - waiter.queued_at))
             first = last
-
-    def _learn(self, measured: float) -> None:
-        known = self._seconds_per_image
-        self._seconds_per_image = known + RATE_SMOOTHING * (measured - known) if math.isfinite(known) else measured
-        # Neighbours that take the CPU away make a run no longer than a thread would be; and on one core a thread costs
-        # each request that arrives meanwhile half as much again, one by one and with cold caches (docs/log.md).
-        undisturbed = self._undisturbed_s
-        slower = measured > undisturbed
-        self._undisturbed_s = undisturbed + SLOWING * (measured - undisturbed) if slower else measured
 
     def _fail_or_part(self, batch: list[Waiter], error: BaseException) -> None:
         """One caller's values may be what the network cannot take: each runs once more, alone."""
@@ -265,31 +253,3 @@ class MicroBatcher:
         self._queue.expire(time.perf_counter())
         if self._queue:
             self._watch_deadline()
-
-
-async def _staying(waiters: list[Waiter], answer: Awaitable[T]) -> T:
-    """What comes of the waiters; where nobody waits for it any more, or one of them failed, all leave."""
-    try:
-        return await answer
-    except BaseException:
-        for waiter in waiters:
-            waiter.leave()
-        raise
-
-
-def _settle(future: asyncio.Future[Answer], outcome: Answer | ServiceError) -> None:
-    if future.done():  # its coroutine was cancelled, and has not run since
-        return
-    if isinstance(outcome, ServiceError):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
-
-
-def _together(answers: Sequence[Answer]) -> Answer:
-    """The answers to the parts of one call as one."""
-    return Answer.of(
-        tuple(np.concatenate(parts) for parts in zip(*(answer.outputs for answer in answers), strict=True)),
-        max(answer.queue_s for answer in answers),
-        sum(answer.infer_s for answer in answers),
-    )

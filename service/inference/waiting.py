@@ -5,16 +5,19 @@ Everything here is synchronous and happens on the event loop, so nothing can int
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
+import numpy as np
 import structlog
 
 from service.errors import DeadlineExceeded, ServiceError
 from service.inference.runtime import Tensor
 
 Rows = tuple[Tensor, ...]  # one array for each input or output of the network, all with the same number of rows
+T = TypeVar("T")
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -168,4 +171,33 @@ def _too_late(waited_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"The request waited {waited_s:.3f} s for its turn, longer than DIGITS_REQUEST_TIMEOUT_S. "
         "Ask again later, or send fewer at once."
+    )
+
+
+async def staying(waiters: list[Waiter], answer: Awaitable[T]) -> T:
+    """What comes of the waiters; where nobody waits for it any more, or one of them failed, all leave."""
+    try:
+        return await answer
+    except BaseException:
+        for waiter in waiters:
+            waiter.leave()
+        raise
+
+
+def settle(future: asyncio.Future[Answer], outcome: Answer | ServiceError) -> None:
+    """Hand on what came of a waiter to the coroutine that waits for it."""
+    if future.done():  # its coroutine was cancelled, and has not run since
+        return
+    if isinstance(outcome, ServiceError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def together(answers: Sequence[Answer]) -> Answer:
+    """The answers to the parts of one call as one."""
+    return Answer.of(
+        tuple(np.concatenate(parts) for parts in zip(*(answer.outputs for answer in answers), strict=True)),
+        max(answer.queue_s for answer in answers),
+        sum(answer.infer_s for answer in answers),
     )

@@ -105,10 +105,10 @@ def test_a_run_that_neighbours_slowed_down_sends_no_other_to_a_thread_and_slow_o
             batcher = MicroBatcher(
                 run_network, executor, max_batch_size=4, max_queue_size=8, seconds_per_image=1e-3, inline_below_s=5e-3
             )
-            batcher._learn(0.1)
+            batcher._speed.learn(0.1)
             await batcher.submit(rows(1), LONG_S)
             for _ in range(100):
-                batcher._learn(0.1)
+                batcher._speed.learn(0.1)
             await batcher.submit(rows(2), LONG_S)
 
     asyncio.run(main())
