@@ -52,11 +52,12 @@ def draw(outcome: dict[str, Any], path: Path) -> None:
 
 def _bars(axes: Any, title: str, systems: dict[str, Any]) -> None:
     names = list(systems)[::-1]
-    values = [systems[name]["median"]["cpu_us"] for name in names]
+    medians = [systems[name]["median"] for name in names]
+    values = [median["cpu_us"] * median["requests_per_s"] / median["images_per_s"] for median in medians]
     bars = axes.barh(names, values, color=[OURS if name == SERVICE else OTHERS for name in names])
     axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3)
     axes.margins(x=0.15)
-    axes.set(title=title, xlabel="server CPU, us a request")
+    axes.set(title=title, xlabel="server CPU, us an image")
 
 
 def _lines(axes: Any, rows: list[dict[str, Any]], x: str, y: Callable[[dict[str, Any], dict[str, Any]], float]) -> None:
