@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from service.api.openapi import text_answers
 from service.counters import Counters
-from service.metrics import METRICS, Metric, merge
+from service.measures import METRICS, Metric, merge
 from service.sampling import Sampler
 
 

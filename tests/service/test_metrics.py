@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from protocol import tensor
 
 from service.counters import Counters
-from service.metrics import CONFIDENCES, METRICS, REQUEST_SECONDS, Histogram, Metrics, merge
+from service.measures import CONFIDENCES, METRICS, REQUEST_SECONDS, merge
+from service.metrics import Histogram, Metrics
 
 PNG = {"content-type": "image/png"}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, png, strokes
 from live import Live, serving
 
-from service.metrics import METRICS
+from service.measures import METRICS
 
 FOLDER = ROOT / "deploy" / "observability"
 DASHBOARD = json.loads((FOLDER / "grafana-dashboard.json").read_text())

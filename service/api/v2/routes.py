@@ -31,7 +31,7 @@ from service.errors import InvalidValue, NotReady, TooLarge, Unsupported
 from service.inference.reload import Reloader
 from service.inference.tensors import UNSUPPORTED, TensorSpec
 from service.inference.version import ModelVersion
-from service.metrics import merge
+from service.measures import merge
 from service.sampling import Sampler
 
 PLATFORM = "onnx_onnxv1"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from service.api.v2.messages import BatchStatistics, Duration, InferenceStatistics, ModelStatistics
 from service.inference.version import ModelVersion
-from service.metrics import (
+from service.measures import (
     ALL_SECONDS,
     DECODE_SECONDS,
     FIRST_FAILURE,
