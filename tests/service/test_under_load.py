@@ -98,7 +98,7 @@ def test_a_stop_under_load_loses_nobody(models: Path, workers: str) -> None:
     async def call(url: str, gone: asyncio.Event) -> None:
         while not gone.is_set():  # each over a connection of its own, as a new client's
             async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-                for _ in range(5):
+                for _ in range(2):
                     answer = await client.post("/predict", content=body, headers={"content-type": "image/png"})
                     answers[answer.status_code] += 1
 
@@ -114,7 +114,7 @@ def test_a_stop_under_load_loses_nobody(models: Path, workers: str) -> None:
         gone.set()
         await asyncio.gather(*callers)
 
-    with serving(models, DIGITS_WORKERS=workers, DIGITS_DRAIN_DELAY_S="5") as live:
+    with serving(models, DIGITS_WORKERS=workers, DIGITS_DRAIN_DELAY_S="15") as live:
         asyncio.run(story(live.url, signal.SIGTERM))
         code = live.process.wait(timeout=60)
         log = live.log()
