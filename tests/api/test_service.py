@@ -138,6 +138,27 @@ def test_hot_routes_answer_the_same_behind_the_framework(in_process: TestClient)
     assert in_process.post("/predict", content=b"", headers={"content-type": "image/png"}).status_code == 400
 
 
+@pytest.mark.parametrize("path", ["", "cnn-1/", "cnn-1/index.html", "%00"])
+def test_before_there_is_a_folder_of_reports_none_is_found(
+    path: str, tmp_path: Path, settings: Callable[..., Settings]
+) -> None:
+    app = create_app(settings(reports=tmp_path / "later"))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        answer = client.get(f"/reports/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        (tmp_path / "later/cnn-1").mkdir(parents=True)
+        (tmp_path / "later/cnn-1/index.html").write_text("<h1>cnn 1</h1>")
+        assert client.get("/reports/cnn-1/").text == "<h1>cnn 1</h1>"
+
+
+def test_a_file_in_place_of_the_folder_of_reports_is_not_served(
+    tmp_path: Path, settings: Callable[..., Settings]
+) -> None:
+    (tmp_path / "file").write_text("none of a reader's business")
+    with TestClient(create_app(settings(reports=tmp_path / "file")), raise_server_exceptions=False) as client:
+        assert client.get("/reports/").status_code == 404
+
+
 def test_the_report_of_a_version_is_told_and_served(tmp_path: Path, settings: Callable[..., Settings]) -> None:
     with TestClient(create_app(settings(reports=tmp_path))) as client:
         assert client.get("/models/cnn").json()["versions"][0]["report"] is None
