@@ -108,6 +108,15 @@ def test_openapi_tells_the_request_id_of_every_answer_and_what_needs_no_key(clie
             assert ("security" in operation) == (path.startswith(("/health", "/v2/health")) or path.endswith("/ready"))
 
 
+def test_openapi_tells_what_the_probes_of_v2_answer_while_not_ready(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths["/v2/health/ready"]["get"]["responses"]) == {"200", "500", "503"}
+    for path in ("/v2/models/{name}/ready", "/v2/models/{name}/versions/{version}/ready"):
+        told = paths[path]["get"]["responses"]
+        assert set(told) == {"200", "404", "500", "503"}
+        assert told["503"]["content"] == told["200"]["content"]
+
+
 def test_every_reference_in_openapi_leads_somewhere(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     names = set(document["components"]["schemas"])
