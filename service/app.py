@@ -80,7 +80,8 @@ def create_app(settings: Settings | None = None) -> DigitService:
     app = DigitService(
         title="digit-service",
         version=__version__,
-        description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457).",
+        description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457), "
+        'below /v2 the protocol\'s `{"error": ...}`.',
         lifespan=lifespan(settings, reloader, sampler, tracing, access_log, workers),
         docs_url=None,  # ours needs no address outside
         redoc_url=None,

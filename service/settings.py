@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import StartupError
 
 PREFIX = "DIGITS_"
+KEYS = ("api_key", "admin_key")
 
 
 def default_model_repository() -> Path:
@@ -135,6 +137,17 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator(*KEYS)
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value() if value else ""
+        if key != key.strip(" ") or any(char < " " for char in key):
+            # A header loses the blanks around it, so whoever sent this key would send another one.
+            raise PydanticCustomError(
+                "key", "Input should neither begin nor end with a blank nor hold a line break: no header can carry it"
+            )
+        return value
+
 
 def read_settings(**overrides: Any) -> Settings:
     """Settings from the environment, with `overrides` on top.
@@ -145,11 +158,14 @@ def read_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        faults = (
-            f"{PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}={fault['input']!r}: {fault['msg']}"
-            for fault in error.errors()
-        )
+        faults = (f"{PREFIX}{_name_and_value(fault)}: {fault['msg']}" for fault in error.errors())
         raise StartupError("; ".join(faults)) from None
+
+
+def _name_and_value(fault: ErrorDetails) -> str:
+    """What was set; of a key, which goes into no log, the name alone."""
+    name = "_".join(str(part) for part in fault["loc"])
+    return name.upper() if name in KEYS else f"{name.upper()}={fault['input']!r}"
 
 
 def unknown_variables() -> list[str]:

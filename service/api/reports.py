@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
 from service.inference.version import ModelVersion
 
@@ -20,4 +21,14 @@ def report_path(folder: Path, version: ModelVersion) -> str | None:
 
 def report_files(folder: Path) -> StaticFiles:
     """What lies in the folder, which may be made later."""
-    return StaticFiles(directory=folder, html=True, check_dir=False)
+    return _Files(directory=folder, html=True, check_dir=False)
+
+
+class _Files(StaticFiles):
+    """Starlette's fail at each request while the folder is not there; in no folder nothing is found."""
+
+    async def check_config(self) -> None:
+        try:
+            await super().check_config()
+        except RuntimeError:
+            raise HTTPException(404) from None

@@ -108,6 +108,15 @@ def test_openapi_tells_the_request_id_of_every_answer_and_what_needs_no_key(clie
             assert ("security" in operation) == (path.startswith(("/health", "/v2/health")) or path.endswith("/ready"))
 
 
+def test_openapi_tells_what_the_probes_of_v2_answer_while_not_ready(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert set(paths["/v2/health/ready"]["get"]["responses"]) == {"200", "500", "503"}
+    for path in ("/v2/models/{name}/ready", "/v2/models/{name}/versions/{version}/ready"):
+        told = paths[path]["get"]["responses"]
+        assert set(told) == {"200", "404", "500", "503"}
+        assert told["503"]["content"] == told["200"]["content"]
+
+
 def test_every_reference_in_openapi_leads_somewhere(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     names = set(document["components"]["schemas"])
@@ -136,6 +145,27 @@ def test_hot_routes_answer_the_same_behind_the_framework(in_process: TestClient)
     assert framework.json() == direct.json()
     assert set(framework.headers) == set(direct.headers)
     assert in_process.post("/predict", content=b"", headers={"content-type": "image/png"}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["", "cnn-1/", "cnn-1/index.html", "%00"])
+def test_before_there_is_a_folder_of_reports_none_is_found(
+    path: str, tmp_path: Path, settings: Callable[..., Settings]
+) -> None:
+    app = create_app(settings(reports=tmp_path / "later"))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        answer = client.get(f"/reports/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        (tmp_path / "later/cnn-1").mkdir(parents=True)
+        (tmp_path / "later/cnn-1/index.html").write_text("<h1>cnn 1</h1>")
+        assert client.get("/reports/cnn-1/").text == "<h1>cnn 1</h1>"
+
+
+def test_a_file_in_place_of_the_folder_of_reports_is_not_served(
+    tmp_path: Path, settings: Callable[..., Settings]
+) -> None:
+    (tmp_path / "file").write_text("none of a reader's business")
+    with TestClient(create_app(settings(reports=tmp_path / "file")), raise_server_exceptions=False) as client:
+        assert client.get("/reports/").status_code == 404
 
 
 def test_the_report_of_a_version_is_told_and_served(tmp_path: Path, settings: Callable[..., Settings]) -> None:

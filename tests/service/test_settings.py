@@ -32,6 +32,23 @@ def test_a_bad_value_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch, 
     assert "\n" not in error.value.detail
 
 
+@pytest.mark.parametrize("name", ["API_KEY", "ADMIN_KEY"])
+@pytest.mark.parametrize("key", [" ", "secret\n", " secret", "sec\nret"])
+def test_a_key_that_no_header_carries_stops_the_start_and_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, key: str
+) -> None:
+    monkeypatch.setenv(f"DIGITS_{name}", key)
+    with pytest.raises(StartupError) as error:
+        read_settings()
+    assert error.value.detail.startswith(f"DIGITS_{name}: ")
+    assert "secret" not in error.value.detail
+
+
+def test_a_key_may_have_blanks_inside_and_any_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIGITS_API_KEY", "clé du café")
+    assert read_settings().api_key is not None
+
+
 def test_settings_are_frozen_and_the_key_stays_out_of_logs() -> None:
     settings = Settings(api_key="secret")
     with pytest.raises(ValueError, match="frozen"):

@@ -55,15 +55,14 @@ class ProtocolRoutes:
         router = APIRouter(tags=["Open Inference Protocol v2"])
         model = "/v2/models/{name}"
         version = model + "/versions/{version}"
-        _get(router, ["/v2", "/v2/"], self.server, ServerMetadata, "What this server is")
-        _get(router, ["/v2/health/live"], self.live, ServerLive, "Is the process alive?", **OPEN)
-        _get(router, ["/v2/health/ready"], self.ready, ServerReady, "Will requests be answered?", **OPEN)
+        _get(router, ["/v2", "/v2/"], self.server, ServerMetadata, "What this server is", codes=("unauthorized",))
+        _get(router, ["/v2/health/live"], self.live, ServerLive, "Is the process alive?", codes=(), **OPEN)
+        _get(router, ["/v2/health/ready"], self.ready, ServerReady, "Will requests be answered?", codes=(), **OPEN)
         stats = ["/v2/models/stats", f"{model}/stats", f"{version}/stats"]
         _get(router, stats, self.statistics, StatisticsAnswer, "What models have done")
         _get(router, [model, version], self.model, ModelMetadata, "What a model takes and gives")
-        _get(
-            router, [f"{model}/ready", f"{version}/ready"], self.model_ready, ModelReady, "Does a model answer?", **OPEN
-        )
+        ready = [f"{model}/ready", f"{version}/ready"]
+        _get(router, ready, self.model_ready, ModelReady, "Does a model answer?", codes=("model_not_found",), **OPEN)
         index = protocol_answers(IndexEntry, "malformed_request", "unauthorized", "too_large", "internal", many=True)
         _post(router, "/v2/repository/index", self.index, index, "What the repository holds")
         changed = protocol_answers(
@@ -156,18 +155,19 @@ class ProtocolRoutes:
 
 
 def _get(
-    router: APIRouter, paths: list[str], endpoint: Endpoint, answer: type[Any], summary: str, **extra: Any
+    router: APIRouter,
+    paths: list[str],
+    endpoint: Endpoint,
+    answer: type[Any],
+    summary: str,
+    codes: tuple[str, ...] = ("unauthorized", "model_not_found", "not_ready"),
+    **extra: Any,
 ) -> None:
-    codes = ["internal"] if extra else ["unauthorized", "model_not_found", "not_ready", "internal"]
+    responses = protocol_answers(answer, *codes, "internal")
+    if answer in (ServerReady, ModelReady):
+        responses[503] = {**responses[200], "description": "Loading, failed, or draining"}
     for path in paths:
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=["GET"],
-            summary=summary,
-            responses=protocol_answers(answer, *codes),
-            openapi_extra=extra,
-        )
+        router.add_api_route(path, endpoint, methods=["GET"], summary=summary, responses=responses, openapi_extra=extra)
         router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
 
 
