@@ -44,19 +44,21 @@ class BoundedProtocol(HttpToolsProtocol):
             # The parser would take the body for the other protocol's. We speak none, so there is no upgrade to ask for.
             head, blank, rest = data.partition(b"\r\n\r\n")
             data = UPGRADE.sub(b"\r\nx-ignored:", head + blank) + rest
-        in_head, messages = self._in_head, self._messages
+        size = self._head_size(data)
+        if size > HEAD_BYTES:
+            if self._is_between():  # the parser has not seen it
+                self.on_message_begin()
+            self._refuse("head_too_large", f"The head of a request may have {HEAD_BYTES} bytes.")
+            return
         super().data_received(data)
-        if in_head and self._in_head and messages == self._messages:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
-                self._refuse("head_too_large", f"The head of a request may have {HEAD_BYTES} bytes.")
+        if self._in_head:
+            self._head_bytes = size
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
         self._reading = self._in_head = True
-        self._head_bytes = 0
         self._messages += 1
         self._since = self.loop.time()
 
@@ -93,6 +95,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse("malformed_request", f"What came is not an HTTP request. {msg}")
 
+    def _head_size(self, data: bytes) -> int:
+        """Of the head that is being received, once `data` is read; of one that begins behind a body, 0 for now."""
+        if not (self._in_head or self._is_between()):
+            return 0
+        end = data.find(b"\r\n\r\n")
+        return (self._head_bytes if self._in_head else 0) + (len(data) if end < 0 else end)
+
     def _is_between(self) -> bool:
         """Whether the next byte begins a request."""
         return not (self._reading and self._messages)
@@ -100,6 +109,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         """Whether no answer is under way."""
         return self.cycle is None or self.cycle.response_complete
+
+    def _may_speak(self) -> bool:
+        """As `_is_idle`, or the handler of the one request under way still waits for its body."""
+        return self._is_idle() or not (self.pipeline or getattr(self.cycle, "response_started", True))
 
     def _look_later(self) -> None:
         self._arrived = 0
@@ -126,7 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, code: str, detail: str) -> None:
         """Hang up on a sender; in words, where it sent something and no other answer can be under way."""
-        if self._is_idle() and self._messages and not self.transport.is_closing():
+        if self._may_speak() and self._messages and not self.transport.is_closing():
             request_id = new_id()
             reply = problem_reply(code, detail, request_id, path=self.url.partition(b"?")[0])
             head = STATUS_LINE[reply.status] + reply.head(request_id)

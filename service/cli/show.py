@@ -20,6 +20,8 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from service.errors import StartupError
+
 FEW = 20  # pictures that are read before a progress bar could be looked at
 WIDE = 78  # characters; bars are half as long in narrower terminals
 ALMOST_CERTAIN = 0.9995
@@ -65,6 +67,8 @@ def progress(items: Sequence[T]) -> Iterable[T]:
 @contextmanager
 def printer(*, as_json: bool, as_csv: bool) -> Iterator[Callable[[Answer], None]]:
     """Takes the answers one by one and prints them in the form that was asked for."""
+    if as_json and as_csv:
+        raise StartupError("Give one of --json and --csv.")
     answers: list[Answer] = []
     if as_json:
         yield answers.append

@@ -169,7 +169,7 @@ class Queue:
 
 def _too_late(waited_s: float) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"The request waited {waited_s:.3f} s for its turn, longer than DIGITS_REQUEST_TIMEOUT_S. "
+        f"The request waited {waited_s:.3f} s for its turn, longer than DIGITS_REQUEST_TIMEOUT_S or its own time-out. "
         "Ask again later, or send fewer at once."
     )
 

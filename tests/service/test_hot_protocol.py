@@ -274,3 +274,47 @@ def test_a_large_body_that_finds_no_room_is_refused_in_words(settings: Callable[
         assert app.budget.held == app.budget.max_bytes - 1000
 
     tell(story, settings())
+
+
+async def refusal(app: DigitService, *chunks: bytes) -> bytes:
+    """What is answered to these bytes before the connection is closed."""
+    protocol, link = connected(app)
+    for chunk in chunks:
+        if not link.closing:
+            protocol.data_received(chunk)
+            await asyncio.sleep(0)
+    assert link.closing
+    return await link.answer()
+
+
+@pytest.mark.parametrize("piece", [8192, 1_000_000])
+@pytest.mark.parametrize("long", ["url", "header"])
+def test_a_head_over_its_bound_is_refused_however_it_comes(
+    settings: Callable[..., Settings], piece: int, long: str
+) -> None:
+    filler = b"a" * 70_000
+    head = b"GET /%b HTTP/1.1\r\nhost: x\r\nx: %b\r\n\r\n" % ((filler, b"") if long == "url" else (b"", filler))
+
+    async def story(app: DigitService) -> None:
+        answer = await refusal(app, *(head[at : at + piece] for at in range(0, len(head), piece)))
+        assert answer.startswith(b"HTTP/1.1 431 ")
+
+    tell(story, settings())
+
+
+def test_a_head_within_its_bound_is_read(settings: Callable[..., Settings]) -> None:
+    async def story(app: DigitService) -> None:
+        protocol, link = connected(app)
+        protocol.data_received(b"GET /health/live HTTP/1.1\r\nhost: x\r\nx: %b\r\n\r\n" % (b"a" * 60_000))
+        assert (await link.answer()).startswith(b"HTTP/1.1 200 ")
+
+    tell(story, settings())
+
+
+def test_a_broken_chunk_is_told_although_the_handler_waits_for_it(settings: Callable[..., Settings]) -> None:
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def story(app: DigitService) -> None:
+        assert (await refusal(app, head, b"ZZ\r\n")).startswith(b"HTTP/1.1 400 ")
+
+    tell(story, settings())
