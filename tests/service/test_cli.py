@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -188,7 +189,17 @@ def test_nothing_that_is_not_certain_is_told_as_certain() -> None:
 def predicting(*arguments: str) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "service", "predict", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    # Whoever runs the tests in the background has a shell that lets its children ignore Ctrl-C.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=heard,  # noqa: PLW1509 - no threads
+    )
 
 
 @pytest.mark.parametrize("form", [[], ["--csv"]])
