@@ -148,7 +148,7 @@ def test_a_busy_service_is_asked_again_when_it_said(
         address = urlsplit(live.url)
         with socket.create_connection((address.hostname, address.port)) as slow:  # its upload holds the only place
             slow.sendall(
-                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999\r\n\r\n"
+                b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 999999\r\n\r\n"
             )
             draw(page, strokes(sample(9, 8)))
             expect(page.get_by_role("alert")).to_contain_text("busy")
