@@ -141,6 +141,8 @@ def source_recipe(**settings: Any) -> Recipe:
 
 # What our own networks have in common.
 OURS: dict[str, Any] = {
+    "optimiser": Optimiser("adamw", 0.003, weight_decay=0.001, schedule="cosine", warmup_epochs=2),
+    "batch_size": 256,
     "average": 0.999,
     "precision": "bfloat16",
     "pictures": 4 / 9,
@@ -157,8 +159,6 @@ RECIPES = {
         Recipe(
             name="dense",
             network=Dense((512, 384), batch_norm=True),
-            optimiser=Optimiser("adamw", 0.003, weight_decay=0.001, schedule="cosine", warmup_epochs=2),
-            batch_size=256,
             epochs=40,
             augmentation=GENTLE_HANDWRITING,
             **SERVED,
@@ -176,8 +176,6 @@ RECIPES = {
                     Convolution(96),
                 ),
             ),
-            optimiser=Optimiser("adamw", 0.003, weight_decay=0.001, schedule="cosine", warmup_epochs=2),
-            batch_size=256,
             epochs=50,
             augmentation=HANDWRITING,
             **SERVED,
@@ -197,8 +195,6 @@ RECIPES = {
                 ),
                 dropout=0.4,
             ),
-            optimiser=Optimiser("adamw", 0.003, weight_decay=0.001, schedule="cosine", warmup_epochs=2),
-            batch_size=256,
             epochs=24,
             augmentation=HANDWRITING,
             **OURS,

@@ -87,7 +87,7 @@ def found_in(picture: Picture) -> Normalised:
             steps.append("page_found")
     ground, mark = found if found is not None and found[1] is not None else _found(view)
     steps += [*(["inverted"] if ground.dark else []), *([] if ground.even else ["light_flattened"])]
-    if mark is None or (mark.sides > 1 and not ground.even):  # what goes from side to side is light
+    if mark is None or (mark.sides > 1 and not ground.even):  # what meets two sides is light
         return Normalised(np.zeros((SIDE, SIDE), np.uint8), tuple(steps), ("blank",))
     steps += [*mark.steps, "cropped", "centred"]
     warnings = (*mark.warnings, *(["low_contrast"] if mark.level < 0.15 else []))
