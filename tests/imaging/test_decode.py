@@ -229,10 +229,10 @@ def test_too_many_pixels_are_refused_before_decoding_with_little_memory() -> Non
     bomb = header_only_png(30_000, 30_000)
     assert len(bomb) < 100_000
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(TooLarge, match=r"DIGITS_MAX_IMAGE_PIXELS.*30000 x 30000"):
         decode(bomb, max_pixels=LIMIT)
-    elapsed_s = time.perf_counter() - started
+    elapsed_s = time.thread_time() - started
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert elapsed_s < 0.1

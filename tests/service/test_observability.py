@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ def prometheus(service: Live, tmp_path_factory: pytest.TempPathFactory) -> Itera
             with httpx.Client(
                 base_url=f"http://{url}", timeout=30, transport=httpx.HTTPTransport(retries=10)
             ) as client:
+                while client.get("/-/ready").status_code != 200:
+                    time.sleep(0.1)
                 scrapes = "sum_over_time(up[5m])"
                 while number(client, scrapes) < 4:  # rates need some scrapes with requests between them
                     ask(service, 10)
