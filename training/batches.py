@@ -60,6 +60,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         drawn = rng.permutation(self._outliers)[: round(self._recipe.outliers * len(self._inliers))]
         self._order = rng.permutation(np.concatenate([self._inliers, drawn]))
 
+    def sample(self, count: int) -> Pixels:
+        """The epoch's first images, in whole grey levels."""
+        batches = [self[index][0] for index in range(min(len(self), math.ceil(count / self._recipe.batch_size)))]
+        return np.rint(np.concatenate(batches)[:count]).astype(np.uint8)
+
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self._recipe.batch_size)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,13 @@ ACCEPTED = {"digits": 0.9925, "pictures": 0.95}
 PARTS = ("train", "validation", "test")
 
 Outputs = npt.NDArray[np.float32]  # (n, 10) logits, or (n, 11) with the log odds of no digit
+Answer = Callable[[Pixels], Outputs]
 Probabilities = npt.NDArray[np.float32]  # (n, 10)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """A network's scales and figures; `test_outputs` are Keras' own, to compare the export with.
+    """A network's scales and figures; `test_outputs` are what they are of, to compare the published file with.
 
     `out_of_distribution` is how its threshold was found; None for a network without that output.
     """
@@ -45,7 +47,6 @@ class Figures:
     scales: Scales
     calibration_images: int
     metrics: dict[str, float]
-    parameters: int
     test_outputs: Outputs
     conformal: dict[str, Any]
     out_of_distribution: dict[str, Any] | None = None
@@ -59,26 +60,25 @@ class Figures:
         temperature = self.scales.temperature
         calibration = {"method": "temperature and floor", "temperature": temperature, "floor": FLOOR}
         calibration["images"] = self.calibration_images
-        card = {"parameters": self.parameters, "metrics": self.metrics}
-        card |= {"calibration": calibration, "conformal": self.conformal}
+        card = {"metrics": self.metrics, "calibration": calibration, "conformal": self.conformal}
         return card | ({"out_of_distribution": self.out_of_distribution} if self.out_of_distribution else {})
 
 
-def measure(network: Any, dataset: Dataset, parts: Split, pictures: Digits | None = None) -> Figures:
+def measure(answer: Answer, dataset: Dataset, parts: Split, pictures: Digits | None = None) -> Figures:
     """Fit temperature, threshold and conformal levels on all images that no fit saw; measure every part with them.
 
-    `pictures` are the calibration images as they come from cameras and forms (training.pictures); with them a network
-    with an eleventh output gets its threshold.
+    `answer` is the network as it will be served. `pictures` are the calibration images as they come from cameras and
+    forms (training.pictures); with them a network with an eleventh output gets its threshold.
     """
-    calibration, validation = (keras_outputs(network, part.images) for part in (parts.calibration, parts.validation))
+    calibration, validation = (answer(part.images) for part in (parts.calibration, parts.validation))
     held_out = np.concatenate([calibration, validation])
     labels = np.concatenate([parts.calibration.labels, parts.validation.labels])
     temperature = fit_temperature(held_out[:, :10], labels)
-    test_outputs = keras_outputs(network, dataset.test.images)
+    test_outputs = answer(dataset.test.images)
     scores = {
         "test": score(test_outputs, dataset.test.labels, temperature),
         "validation": score(validation, parts.validation.labels, temperature),
-        "train": score(keras_outputs(network, parts.training.images), parts.training.labels, temperature),
+        "train": score(answer(parts.training.images), parts.training.labels, temperature),
     }
     metrics = {
         f"{part}_{name}": getattr(found, name) for part, found in scores.items() for name in ("accuracy", "loss")
@@ -86,7 +86,7 @@ def measure(network: Any, dataset: Dataset, parts: Split, pictures: Digits | Non
     metrics["expected_calibration_error"] = scores["test"].expected_calibration_error
     threshold, out_of_distribution = 0.0, None
     if pictures is not None and held_out.shape[1] > OUTLIER:
-        seen = keras_outputs(network, pictures.images)
+        seen = answer(pictures.images)
         metrics["pictures_accuracy"] = score(seen, pictures.labels, temperature).accuracy
         metrics["pictures_calibration_error"] = score(seen, pictures.labels, temperature).expected_calibration_error
         out_of_distribution = find_threshold(held_out[:, OUTLIER], seen[:, OUTLIER])
@@ -96,7 +96,6 @@ def measure(network: Any, dataset: Dataset, parts: Split, pictures: Digits | Non
         scales,
         len(held_out),
         metrics,
-        network.count_params(),
         test_outputs,
         conformal.calibrate(*told(held_out, scales), labels),
         out_of_distribution,

@@ -23,7 +23,7 @@ from typing import Any
 from training import material, pictures, recipes
 from training.backend import start_keras
 from training.checkpoint import TEACHERS, Checkpoints, State, fingerprint
-from training.data import Dataset, Split, load, split
+from training.data import Dataset, Pixels, Split, load, split
 from training.errors import CheckFailed, Interrupted, TrainingError, told_in_one_line
 from training.interruption import deferred, handled
 from training.recipes import Recipe
@@ -67,7 +67,7 @@ def run(
         state = checkpoints.start(fingerprint(chosen, seed, dataset.digest), chosen.epochs, resume=resume)
         with deferred():
             start_keras()
-        from training import distillation, evaluation, fitting
+        from training import batches, distillation, evaluation, fitting, quantisation
 
         _print_plan(chosen, dataset, parts, state)
         digits, outliers = material.gather(parts.training, chosen, runs / CACHE)
@@ -75,22 +75,31 @@ def run(
         shown = digits.joined(outliers)
         network = fitting.fit(chosen, shown, parts.validation, seed, state, checkpoints, lesson)
         held_out = pictures.rendered(parts.calibration, runs / CACHE) if chosen.outliers else None
-        figures = evaluation.measure(network, dataset, parts, held_out)
+        sample, answer = None, lambda images: evaluation.keras_outputs(network, images)
+        if chosen.quantised:
+            sample = batches.Batches(shown, chosen, seed, lesson).sample(quantisation.SAMPLE)
+            answer = quantisation.answering(network, sample)
+        figures = evaluation.measure(answer, dataset, parts, held_out)
         print(figures)
         _check_target(chosen, figures.metrics["test_accuracy"], binding=chosen == standard and _is_mnist(dataset))
         card = _card(chosen, seed, dataset, parts, state) | {"teachers": teachers} | figures.card()
-        return _publish(network, card, figures, dataset, models)
+        return _publish(network, sample, card, figures, dataset, models)
 
 
-def _publish(network: Any, card: dict[str, Any], figures: Any, dataset: Dataset, models: Path) -> Path:
-    """Export, compare with Keras, and make it a version of the model repository."""
-    from training import evaluation, export, publishing
+def _publish(
+    network: Any, sample: Pixels | None, card: dict[str, Any], figures: Any, dataset: Dataset, models: Path
+) -> Path:
+    """Export, quantise by a `sample`, compare with what was measured, and make it a version of the model repository."""
+    from training import evaluation, export, publishing, quantisation
 
     with publishing.Staging(models, card["name"]) as staging:
         network.save(staging.folder / "model.keras")
         export.export(staging.folder / "model.keras", figures.scales, staging.folder / "model.onnx")
+        if sample is not None:
+            quantisation.quantise(staging.folder / "model.onnx", sample)
         session = evaluation.open_model(staging.folder / "model.onnx")
         evaluation.check_export(session, dataset.test.images, figures.test_outputs, figures.scales)
+        card |= {"parameters": network.count_params()}
         card |= {"golden": evaluation.golden(session, dataset.test), "batching": evaluation.measure_batching(session)}
         return staging.publish(card)
 

@@ -86,7 +86,11 @@ def _local_median(values: Plane, size: int) -> Plane:
     padded = np.pad(values, ((size // 2, size - 1 - size // 2),) * 2, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
     step = max(1, size // 8)
-    return np.median(windows[:, :, ::step, ::step], axis=(2, 3)).astype(np.float32)
+    samples = np.ascontiguousarray(windows[:, :, ::step, ::step]).reshape(*values.shape, -1)
+    samples.sort(axis=-1)  # in vector registers; np.median's partition takes eight times as long (docs/log.md)
+    middle = samples.shape[-1] // 2
+    median: Plane = (samples[..., middle] + samples[..., (samples.shape[-1] - 1) // 2]) / 2
+    return median
 
 
 def histogram(pixels: GreyImage) -> Histogram:

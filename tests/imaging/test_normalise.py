@@ -3,7 +3,6 @@
 import csv
 import time
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
