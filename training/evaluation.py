@@ -25,8 +25,9 @@ from training.export import Scales
 TOLERANCE = 1e-4  # between Keras' and ONNX Runtime's probabilities
 COMPARED_IMAGES = 256
 CHECKED_BATCH_SIZES = (1, 2, 7, 32)
-TIMED_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+TIMED_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TIMED_RUNS = 30
+LONGEST_RUN_US = 3000  # of a micro-batch: the service runs it on its event loop, which is to be free after a few ms
 OUTLIER = 10  # the output after the ten logits
 # Of held-out digits and of rendered pictures of them; a little more of the digits than the 99 % that is promised.
 ACCEPTED = {"digits": 0.9925, "pictures": 0.95}
@@ -204,7 +205,8 @@ def golden(session: Session, digits: Digits) -> list[dict[str, Any]]:
 
 
 def measure_batching(session: Session) -> dict[str, Any]:
-    """Microseconds an image at each batch size on one thread, and the largest size that is within 10 % of the best.
+    """Microseconds an image at each batch size on one thread, and the size for micro-batches: the largest that is
+    within 10 % of the best, of those that take at most 3 ms.
 
     The fastest of 30 runs counts: whatever else the machine does can only add to it.
     """
@@ -216,7 +218,8 @@ def measure_batching(session: Session) -> dict[str, Any]:
             session.run({"image": images[:size]}, ["probabilities"])
             times[size].append(1e6 * (time.perf_counter() - started) / size)
     fastest = {size: min(values) for size, values in times.items()}
+    short = {size: value for size, value in fastest.items() if size == 1 or size * value <= LONGEST_RUN_US}
     return {
-        "max_batch_size": max(size for size, value in fastest.items() if value <= 1.1 * min(fastest.values())),
+        "max_batch_size": max(size for size, value in short.items() if value <= 1.1 * min(short.values())),
         "us_per_image": {str(size): round(value, 1) for size, value in fastest.items()},
     }

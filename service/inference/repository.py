@@ -14,8 +14,9 @@ import structlog
 from service.errors import StartupError
 from service.inference.disk import Disk
 from service.inference.loaded import LoadedModels, Models
-from service.inference.loading import ModelFailed, load
+from service.inference.loading import load
 from service.inference.runtime import Device
+from service.inference.trial import ModelFailed
 from service.inference.version import ModelVersion
 from service.metrics import Metrics
 

@@ -53,7 +53,7 @@ class ModelVersion:
     predictions: DigitMetrics | None = None
     seconds_per_image: float = 0.0
     max_batch_size: int = 0
-    padded_to: int = 0
+    padded_to: int = 0  # rows that a run has at least
     _fetched: list[str] = field(default_factory=list)
     _fed: list[str] = field(default_factory=list)
     _probabilities: int = 0

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from onnx import helper, numpy_helper
 from service.errors import ModelNotFound, NotReady, StartupError
 from service.inference.disk import scan
 from service.inference.repository import Repository
+from service.inference.runtime import Tensor
+from service.inference.version import ModelVersion
+from service.inference.waiting import Rows
 
 
 def repository(root: Path, **changes: Any) -> Repository:
@@ -117,13 +121,32 @@ def test_the_batch_size_is_measured_where_no_card_tells_it(tmp_path: Path) -> No
     assert loaded.model_versions("cnn")[0].max_batch_size in {8, 16, 32, 64}
 
 
+@pytest.mark.parametrize(
+    ("seconds", "rows"), [({1: 0.004, 2: 0.002, 4: 0.008}, 2), ({1: 0.004, 2: 0.0039, 4: 0.004}, 1)]
+)
+def test_a_lone_picture_is_run_with_as_many_rows_as_take_least(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], rows: int
+) -> None:
+    write_linear_model(tmp_path / "cnn" / "1")
+    run = ModelVersion.run
+
+    def slow(version: ModelVersion, inputs: Rows) -> list[Tensor]:
+        time.sleep(seconds.get(len(inputs[0]), 0))
+        return run(version, inputs)
+
+    monkeypatch.setattr(ModelVersion, "run", slow)
+    loaded = repository(tmp_path)
+    loaded.load()
+    assert loaded.find("cnn").padded_to == rows
+
+
 def test_an_image_gets_the_same_bytes_whoever_it_is_batched_with(tmp_path: Path) -> None:
     write_linear_model(tmp_path / "cnn" / "1")
     loaded = repository(tmp_path)
     loaded.load()
     images = np.random.default_rng(1).integers(0, 256, (32, 28, 28), np.uint8)
     version = loaded.model_versions("cnn")[0]
-    for padded_to in (0, 32):
+    for padded_to in (0, 2, 32):
         version.padded_to = padded_to
         alone = np.concatenate([version.run((image[None],))[0] for image in images])
         for size in (2, 7, 31, 32):
