@@ -89,7 +89,7 @@ def _local_median(values: Plane, size: int) -> Plane:
     samples = np.ascontiguousarray(windows[:, :, ::step, ::step]).reshape(*values.shape, -1)
     samples.sort(axis=-1)  # in vector registers; np.median's partition takes eight times as long (docs/log.md)
     middle = samples.shape[-1] // 2
-    median: Plane = (samples[..., middle] + samples[..., (samples.shape[-1] - 1) // 2]) / 2
+    median: Plane = (samples[..., middle] + samples[..., (samples.shape[-1] - 1) // 2]) / np.float32(2)
     return median
 
 
