@@ -113,6 +113,7 @@ def _repository(settings: Settings, metrics: Metrics, threads: int) -> Repositor
         device=settings.device,
         threads=threads,
         default_model=settings.default_model,
+        default_is_asked_for="default_model" in settings.model_fields_set,
         required=settings.required_models,
         max_batch_size=settings.max_batch_size,
         versions_kept=settings.versions_kept,

@@ -42,7 +42,11 @@ class Settings(BaseSettings):
     reports: Path = Field(
         Path("reports"), description="Folder that `digits report` writes into; what it holds is served at `/reports`."
     )
-    default_model: str = Field("cnn", min_length=1, description="Model that answers when a request names none.")
+    default_model: str = Field(
+        "cnn",
+        min_length=1,
+        description="Model that answers when a request names none; one that is set must be there at the start.",
+    )
     required_models: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated models that must be loaded for the service to start and be ready. "

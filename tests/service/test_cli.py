@@ -263,6 +263,8 @@ def test_models_lists_the_repository(models: Path) -> None:
         (["serve"], {"DIGITS_MODEL_REPOSITORY": "/nowhere"}, "DIGITS_MODEL_REPOSITORY"),
         (["serve"], {"DIGITS_DEVICE": "cuda"}, "DIGITS_DEVICE=cuda"),
         (["serve"], {"DIGITS_REQUIRED_MODELS": "resnet"}, "resnet"),
+        (["serve"], {"DIGITS_DEFAULT_MODEL": "resnet"}, "which has cnn, dense. Name one of those."),
+        (["serve"], {"DIGITS_DEFAULT_MODEL": "resnet", "DIGITS_WORKERS": "2"}, "DIGITS_DEFAULT_MODEL=resnet"),
         (["models"], {"DIGITS_MODEL_REPOSITORY": "/nowhere"}, "No model in /nowhere"),
     ],
 )
