@@ -122,7 +122,10 @@ class DigitRoutes:
 
     def _understand(self, request: Inbound) -> tuple[ModelVersion, _Asked]:
         query = request.query
-        model = self._repository.find(query.get("model"), query.get("version"), digits=True)
+        version = query.get("version")
+        if version == "":
+            raise InvalidValue("version='': expected the number of a version, or none to ask the newest.")
+        model = self._repository.find(query.get("model"), version, digits=True)
         request.model = model
         return model, _asked(request.raw_query)
 

@@ -124,7 +124,9 @@ def test_values_out_of_range(client: httpx.Client, body: str) -> None:
     check(client, answer, 422, "validation_error")
 
 
-@pytest.mark.parametrize("query", ["preprocess=maybe", "preprocess=", "receipt=perhaps"])
+@pytest.mark.parametrize(
+    "query", ["preprocess=maybe", "preprocess=", "receipt=perhaps", "version=", "model=cnn&version="]
+)
 @pytest.mark.parametrize("route", ["/predict", "/predict/batch", "/confidence"])
 def test_queries_out_of_range(client: httpx.Client, route: str, query: str) -> None:
     check(client, client.post(f"{route}?{query}", content=FILE, headers=PNG), 422, "validation_error")
