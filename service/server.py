@@ -5,6 +5,7 @@ A start that fails ends everything with a code other than 0: a service that cann
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -138,12 +139,21 @@ def _listen(settings: Settings) -> socket.socket:
         listening.bind(address)
         listening.listen(BACKLOG)
         listening.set_inheritable(True)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # names that are none, such as "a..b", are the codec's
         raise StartupError(
-            f"Cannot listen on DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: {error.strerror}. "
-            "Stop what uses the port, or choose another."
+            f"Cannot listen on DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: "
+            f"{getattr(error, 'strerror', 'not a name')}. {_mended(error)}"
         ) from None
     return listening
+
+
+def _mended(error: OSError | UnicodeError) -> str:
+    """What would make an address one to listen on."""
+    if isinstance(error, PermissionError):
+        return "Ports below 1024 are the system's: choose a higher one."
+    if isinstance(error, (socket.gaierror, UnicodeError)) or error.errno == errno.EADDRNOTAVAIL:
+        return "Expected an address or a name of this machine: 127.0.0.1 for itself alone, 0.0.0.0 for everybody."
+    return "Stop what uses the port, or choose another."
 
 
 def _greet(config: uvicorn.Config, port: int, board: Board) -> None:

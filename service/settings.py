@@ -14,6 +14,7 @@ from service.errors import StartupError
 
 PREFIX = "DIGITS_"
 KEYS = ("api_key", "admin_key")
+SCHEMES = ("s3", "gs", "https", "http")  # of a model repository that is an address
 
 
 def default_model_repository() -> Path:
@@ -132,7 +133,11 @@ class Settings(BaseSettings):
     @field_validator("model_repository")
     @classmethod
     def _folder_or_address(cls, value: Path | str) -> Path | str:
-        return value if isinstance(value, str) and "://" in value else Path(value)
+        if not isinstance(value, str) or "://" not in value:
+            return Path(value)
+        if value.partition("://")[0] not in SCHEMES:
+            raise PydanticCustomError("address", "Input should be a folder, or an s3://, gs:// or https:// address")
+        return value
 
     @field_validator("required_models", mode="before")
     @classmethod
