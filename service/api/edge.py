@@ -146,6 +146,8 @@ class Edge:
 
     async def _ask_framework(self, request: Inbound, scope: Scope, send: Send) -> None:
         started = time.perf_counter()
+        if request.method == "HEAD":  # of every route its GET without the body (RFC 9110, 9.3.2)
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         span, outgoing = None, _Stamped(send, request.id)
         if self._tracing is not None and not self._is_probe(request.raw_path):
             span = self._tracing.begin(request.method, request.headers)
@@ -254,6 +256,13 @@ def _stages(request: Inbound, timings: str) -> Stages:
             stages.append(("inference" if name == "infer" else name, began, seconds := float(milliseconds) / 1e3))
             began += seconds
     return stages
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Any) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_head
 
 
 def _raise(error: Exception) -> Reply:
