@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from msgspec import UNSET, UnsetType
 
 from service.api import bodies
-from service.api.bodies import Body, Budget, Submitted
+from service.api.bodies import Body, Budget
 from service.api.charts import reply_in_form
 from service.api.reading import LIGHT_BODY_BYTES, PREPROCESS, Reader
 from service.api.reply import Deliver, Inbound, Reply, parse_query
@@ -27,6 +27,7 @@ from service.api.schemas import (
     SaliencyAnswer,
     encode,
 )
+from service.api.submitted import Submitted
 from service.errors import InvalidValue, ServiceError
 from service.imaging.normalise import Normalised
 from service.inference.predictor import Prediction, Predictions, ask, entropy, predict, ranking, read
