@@ -22,8 +22,11 @@ from service.errors import (
 from service.imaging.grey import GreyImage
 
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+FILE = "a string, the base64 of an image file or a data: URL"
+LEVEL = "a whole number 0..255"
+ROWS = f"a list of rows, each a list that holds {LEVEL} a pixel"
+TOLD_CHARACTERS = 40  # of a value that is none
 Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
-Level_ = Annotated[float, msgspec.Meta(ge=0, le=255)]  # 7.0 is a whole number, too
 
 
 class Submitted(NamedTuple):
@@ -70,7 +73,8 @@ def many_pictures(body: Body, max_images: int) -> list[Submitted]:
         return _files(body.parts, "files")
     images, pixels = _json_fields(body.content, "images", "pixels")
     name = "images" if images is not None else "pixels"
-    items = decode_part(images if images is not None else pixels, list[msgspec.Raw], name)
+    kind = "base64 strings" if images is not None else "pictures, each a list of rows"
+    items = decode_part(images if images is not None else pixels, list[msgspec.Raw], name, f"a list of {kind}")
     if not items:
         raise MalformedRequest(f"{name!r} is an empty list: expected at least one picture.")
     if len(items) > max_images:
@@ -99,8 +103,10 @@ def _json_fields(content: bytes | bytearray, *names: str) -> tuple[msgspec.Raw |
     """The values of the one of `names` that the object has, None for the others."""
     try:
         fields = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError as error:
-        raise MalformedRequest(f"Expected a JSON object with {' or '.join(map(repr, names))}: {error}") from None
+    except msgspec.ValidationError:
+        raise MalformedRequest(
+            f"The body is {_told(content)}: expected a JSON object with {' or '.join(map(repr, names))}."
+        ) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedRequest(f"The body is not JSON: {error}") from None
     given = [name for name in names if name in fields and bytes(fields[name]) != b"null"]
@@ -110,18 +116,20 @@ def _json_fields(content: bytes | bytearray, *names: str) -> tuple[msgspec.Raw |
     return tuple(fields[name] if name in given else None for name in names)
 
 
-def decode_part(raw: Any, kind: Any, name: str) -> Any:
-    """What stands in the field `name` as `kind`. Raises `InvalidValue`, `MalformedRequest`."""
+def decode_part(raw: Any, kind: Any, name: str, expected: str = "") -> Any:
+    """What stands in the field `name` as `kind`, in words `expected`. Raises `InvalidValue`, `MalformedRequest`."""
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
+        if expected:
+            raise InvalidValue(f"{name!r} is {_told(raw)}: expected {expected}.") from None
         raise InvalidValue(f"In {name!r}: {error}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedRequest(f"In {name!r}: not JSON: {error}") from None
 
 
 def from_base64(raw: Any, name: str) -> bytes:
-    text: str = decode_part(raw, str, name)
+    text: str = decode_part(raw, str, name, FILE)
     match = DATA_URL.match(text)
     if text[:5].lower() == "data:" and match is None:
         raise InvalidImage(f"{name!r} is a data: URL without base64. Expected data:image/png;base64,...")
@@ -145,13 +153,34 @@ def _from_rows(raw: Any, name: str) -> GreyImage:
     try:
         rows = decode_part(raw, list[list[Level]], name)
     except InvalidValue:
-        rows = decode_part(raw, list[list[Level_]], name)
-        if any(value != int(value) for row in rows for value in row):
-            raise InvalidValue(f"{name!r} must hold whole numbers 0..255; some are fractions.") from None
+        rows = decode_part(raw, Any, name, ROWS)
+        _check_levels(rows, name)
     if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
         lengths = sorted({len(row) for row in rows})[:4]
         raise InvalidValue(f"{name!r} must be rows of one length, at least one pixel; came lengths {lengths}.")
     return np.array(rows, np.uint8)
+
+
+def _check_levels(rows: Any, name: str) -> None:
+    """Raises `InvalidValue`, which tells the first value that is none and where it stands; 7.0 is a whole number."""
+    if not isinstance(rows, list):
+        raise InvalidValue(f"{name!r} is {_json(rows)}: expected {ROWS}.")
+    for place, row in enumerate(rows):
+        if not isinstance(row, list):
+            raise InvalidValue(f"Row {place} of {name!r} is {_json(row)}: expected a list that holds {LEVEL} a pixel.")
+        for column, value in enumerate(row):
+            if type(value) not in (int, float) or not 0 <= value <= 255 or value != int(value):
+                raise InvalidValue(f"Row {place}, column {column} of {name!r} is {_json(value)}: expected {LEVEL}.")
+
+
+def _json(value: Any) -> str:
+    return _told(msgspec.json.encode(value))
+
+
+def _told(raw: Any) -> str:
+    """The beginning of a piece of JSON."""
+    text = bytes(memoryview(raw)[: 4 * TOLD_CHARACTERS]).decode("utf-8", "replace").strip()
+    return text if len(text) <= TOLD_CHARACTERS else f"{text[:TOLD_CHARACTERS]}..."
 
 
 def _or_error(read: Any, raw: Any, name: str) -> Any:
