@@ -113,6 +113,7 @@ def _repository(settings: Settings, metrics: Metrics, threads: int) -> Repositor
         device=settings.device,
         threads=threads,
         default_model=settings.default_model,
+        default_is_asked_for="default_model" in settings.model_fields_set,
         required=settings.required_models,
         max_batch_size=settings.max_batch_size,
         versions_kept=settings.versions_kept,
@@ -223,9 +224,15 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, detail = {
         404: ("not_found", f"No route {request.url.path}. See /docs."),
-        405: ("method_not_allowed", f"{request.url.path} does not answer {request.method}. See /docs."),
+        405: (
+            "method_not_allowed",
+            f"{request.url.path} does not answer {request.scope['inbound'].method}. See /docs.",
+        ),
     }.get(error.status_code, ("malformed_request", error.detail))
-    headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    told = dict(error.headers or {})
+    if told.get("Allow") == "GET":
+        told["Allow"] = "GET, HEAD"  # the edge answers HEAD wherever there is a GET
+    headers = [(name.lower().encode(), value.encode()) for name, value in told.items()]
     path = request.url.path.encode()
     return _problem(request, problem_reply(code, detail, request.scope["request_id"], headers, error.status_code, path))
 

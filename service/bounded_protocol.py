@@ -14,6 +14,7 @@ from service.api.reply import new_id
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 HEAD_BYTES = 65_536
 SLOWEST_BYTES_PER_S = 1024
+LAST_REQUEST_S = 0.25  # for a request that is on its way while we stop: HTTP/1.1 cannot tell who idles (RFC 9112, 9.5)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -26,6 +27,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _since = 0.0  # when it was begun to read, or answered
     _arrived = 0  # bytes since the last look
     _look: asyncio.TimerHandle | None = None
+    _stopping = False  # each answer is the last of its connection, and says so
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -77,6 +79,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.url, self.headers, self.expect_100_continue = url, headers, expects
         self.scope["headers"] = headers
         super().on_headers_complete()
+        if self._stopping:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         self._reading = False
@@ -94,6 +98,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse("malformed_request", f"What came is not an HTTP request. {msg}")
+
+    def shutdown(self) -> None:
+        """Close once what came, or comes in a moment, is answered; uvicorn's hangs up on who is not being answered."""
+        self._stopping = True
+        if self._is_idle():
+            self.loop.call_later(LAST_REQUEST_S, self._close_unless_asked)
+        else:
+            super().shutdown()
+
+    def _close_unless_asked(self) -> None:
+        if self._is_idle() and (self._is_between() or self._in_head):
+            self.transport.close()
 
     def _head_size(self, data: bytes) -> int:
         """Of the head that is being received, once `data` is read; of one that begins behind a body, 0 for now."""

@@ -41,7 +41,7 @@ class _Cycle(Inbound):
     def __init__(self, head: Head) -> None:
         super().__init__("POST", head.path, head.query, head.headers, _receive_nothing)
         self.hot = head.hot
-        self.keep_alive = True  # uvicorn clears it when it shuts down
+        self.keep_alive = True  # cleared when it shuts down
         self.disconnected = False
         self.response_complete = False
 
@@ -153,11 +153,14 @@ class HotProtocol(BoundedProtocol):
     def _begin(self, head: Head, body: bytes, held: int = 0) -> None:
         cycle = _Cycle(head)
         cycle.body = body
+        cycle.keep_alive = not self._stopping
         self.cycle = cycle  # type: ignore[assignment]
         edge = self.app.edge
         if (refusal := edge.admit(cycle)) is not None:
             self.app.budget.give_back(held)
             self._write(refusal, cycle)
+            if self._stopping:
+                return
             # Who asks again at once after a refusal is not even read for a while: refusing costs, too.
             self.flow.pause_reading()
             self.loop.call_later(REFUSED_PAUSE_S, self._read_again)

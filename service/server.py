@@ -5,6 +5,7 @@ A start that fails ends everything with a code other than 0: a service that cann
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -22,8 +23,6 @@ from service.app import create_app, worker_count
 from service.errors import StartupError
 from service.hot_protocol import HotProtocol
 from service.inference.board import FOLDER_VARIABLE, Board
-from service.inference.disk import scan
-from service.inference.mirror import local_folder
 from service.inference.runtime import check_device
 from service.logs import configure_logs
 from service.settings import Settings, unknown_variables
@@ -66,7 +65,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            _greet(self.config, (sockets or [])[0].getsockname()[1])
+            _greet(self.config, (sockets or [])[0].getsockname()[1], self.config.loaded_app.reloader.board)
 
 
 class _Supervisor(Multiprocess):
@@ -75,7 +74,7 @@ class _Supervisor(Multiprocess):
     def init_processes(self) -> None:
         super().init_processes()
         if self.processes[0].wait_until_ready(WORKER_START_S, self.should_exit):
-            _greet(self.config, self.sockets[0].getsockname()[1])
+            _greet(self.config, self.sockets[0].getsockname()[1], Board.of_the_workers())
 
     def handle_hup(self) -> None:
         # Uvicorn's starts all workers anew; they need only look at the repository.
@@ -140,21 +139,28 @@ def _listen(settings: Settings) -> socket.socket:
         listening.bind(address)
         listening.listen(BACKLOG)
         listening.set_inheritable(True)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # names that are none, such as "a..b", are the codec's
         raise StartupError(
-            f"Cannot listen on DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: {error.strerror}. "
-            "Stop what uses the port, or choose another."
+            f"Cannot listen on DIGITS_HOST={settings.host} DIGITS_PORT={settings.port}: "
+            f"{getattr(error, 'strerror', 'not a name')}. {_mended(error)}"
         ) from None
     return listening
 
 
-def _greet(config: uvicorn.Config, port: int) -> None:
-    """Print the address, and a line to try that works as it stands."""
+def _mended(error: OSError | UnicodeError) -> str:
+    """What would make an address one to listen on."""
+    if isinstance(error, PermissionError):
+        return "Ports below 1024 are the system's: choose a higher one."
+    if isinstance(error, (socket.gaierror, UnicodeError)) or error.errno == errno.EADDRNOTAVAIL:
+        return "Expected an address or a name of this machine: 127.0.0.1 for itself alone, 0.0.0.0 for everybody."
+    return "Stop what uses the port, or choose another."
+
+
+def _greet(config: uvicorn.Config, port: int, board: Board) -> None:
+    """Print what answers at which address, and a line to try that works as it stands."""
     assert isinstance(config, _Config)
     settings = config.settings
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    names = ", ".join(
-        sorted({version.name for version in scan(local_folder(settings.model_repository, settings.mirror))})
-    )
+    names = ", ".join(sorted(board.answering()))
     print(f"Serving {names} on {url} (API: {url}/docs)\nTry: curl -F file=@{EXAMPLE} {url}/predict", flush=True)

@@ -14,6 +14,7 @@ from service.errors import StartupError
 
 PREFIX = "DIGITS_"
 KEYS = ("api_key", "admin_key")
+SCHEMES = ("s3", "gs", "https", "http")  # of a model repository that is an address
 
 
 def default_model_repository() -> Path:
@@ -42,7 +43,11 @@ class Settings(BaseSettings):
     reports: Path = Field(
         Path("reports"), description="Folder that `digits report` writes into; what it holds is served at `/reports`."
     )
-    default_model: str = Field("cnn", min_length=1, description="Model that answers when a request names none.")
+    default_model: str = Field(
+        "cnn",
+        min_length=1,
+        description="Model that answers when a request names none; one that is set must be there at the start.",
+    )
     required_models: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated models that must be loaded for the service to start and be ready. "
@@ -128,7 +133,11 @@ class Settings(BaseSettings):
     @field_validator("model_repository")
     @classmethod
     def _folder_or_address(cls, value: Path | str) -> Path | str:
-        return value if isinstance(value, str) and "://" in value else Path(value)
+        if not isinstance(value, str) or "://" not in value:
+            return Path(value)
+        if value.partition("://")[0] not in SCHEMES:
+            raise PydanticCustomError("address", "Input should be a folder, or an s3://, gs:// or https:// address")
+        return value
 
     @field_validator("required_models", mode="before")
     @classmethod

@@ -6,6 +6,7 @@ Where to, how many and as whom say the standard OTEL_ variables. W3C `traceparen
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,21 @@ from service.errors import StartupError
 TRACEPARENT = b"traceparent"
 W3C = ("traceparent", "tracestate")
 FIRST_ERROR = 500
+TIMING = re.compile(r"(\w+);dur=([\d.]+)")
 Stages = list[tuple[str, float, float]]  # name, when it began (time.perf_counter) and how many seconds it took
+
+
+def stages(decode_at: float, decode_s: float | None, timings: str) -> Stages:
+    """Where a request's time went: reading what came, then what Server-Timing tells, one after the other."""
+    if decode_s is None:
+        return []
+    found: Stages = [("decode", decode_at, decode_s)]
+    began = decode_at + decode_s
+    for name, milliseconds in TIMING.findall(timings):
+        if name != "decode":
+            found.append(("inference" if name == "infer" else name, began, seconds := float(milliseconds) / 1e3))
+            began += seconds
+    return found
 
 
 class Tracing:

@@ -5,7 +5,6 @@ The hot routes are answered from here without the framework: it costs several ti
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -16,13 +15,13 @@ from service.api.heads import KnownHeads
 from service.api.keys import Keys
 from service.api.problems import reply_to
 from service.api.reply import Handler, Hot, Inbound, Receive, Reply, Scope, Send
+from service.api.sending import Stamped, send_reply, without_body
 from service.errors import Overloaded
 from service.inference.waiting import Waiter
 from service.logs import AccessLog
 from service.metrics import Metrics
-from service.tracing import TRACEPARENT, Stages, Tracing
+from service.tracing import TRACEPARENT, Tracing, stages
 
-TIMING = re.compile(r"(\w+);dur=([\d.]+)")
 PACE_ANSWERS = 256  # between two looks at the clock
 NO_ROUTE = "none"
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for the log: nobody is there to read one
@@ -66,14 +65,14 @@ class Edge:
         if hot is None:
             await self._ask_framework(request, scope, send)
         elif (refusal := self.admit(request)) is not None:
-            await _send(send, refusal, request.id)
+            await send_reply(send, refusal, request.id)
         else:
             try:
                 reply = await self.respond(request, hot.handler)
             finally:
                 self.leave()
             if reply is not None:
-                await _send(send, reply, request.id)
+                await send_reply(send, reply, request.id)
 
     def admit(self, request: Inbound) -> Reply | None:
         """Take a place for a hot request, which `leave` gives back; the refusal where all are taken.
@@ -146,7 +145,9 @@ class Edge:
 
     async def _ask_framework(self, request: Inbound, scope: Scope, send: Send) -> None:
         started = time.perf_counter()
-        span, outgoing = None, _Stamped(send, request.id)
+        if request.method == "HEAD":  # of every route its GET without the body (RFC 9110, 9.3.2)
+            scope, send = {**scope, "method": "GET"}, without_body(send)
+        span, outgoing = None, Stamped(send, request.id)
         if self._tracing is not None and not self._is_probe(request.raw_path):
             span = self._tracing.begin(request.method, request.headers)
             outgoing.headers.append((TRACEPARENT, self._tracing.traceparent(span)))
@@ -159,7 +160,7 @@ class Edge:
             if not outgoing.status:
                 reply = reply_to(error, request.id, request.raw_path)
                 scope["problem_code"] = reply.code
-                await _send(outgoing, reply, request.id)
+                await send_reply(outgoing, reply, request.id)
         route = getattr(scope.get("route"), "path", NO_ROUTE)
         status = outgoing.status or CLIENT_CLOSED_REQUEST
         self._end(request, status, started, outgoing.timings, scope.get("problem_code", ""), route, span)
@@ -201,7 +202,7 @@ class Edge:
         if span is not None and self._tracing is not None:
             told = {"url.path": request.raw_path.decode("latin-1"), "digits.request_id": request.id}
             told |= {"digits.model": name, "digits.version": version} if name else {}
-            self._tracing.end(span, route, status, told, _stages(request, timings))
+            self._tracing.end(span, route, status, told, stages(request.decode_at, request.decode_s, timings))
         if request.method != "POST" and status == HTTPStatus.OK and self._is_probe(request.raw_path):
             return  # probes come every few seconds and the page's files by the dozen: only failures are news
         path = request.raw_path.decode("latin-1")
@@ -225,41 +226,5 @@ class Pace:
             self._since, self._answers = now, 0
 
 
-class _Stamped:
-    """`send` for the framework's answers: adds the request id, remembers the status and Server-Timing."""
-
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send = send
-        self.headers = [(b"x-request-id", request_id.encode())]
-        self.status = 0
-        self.timings = ""
-
-    async def __call__(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            headers = message.get("headers", ())
-            self.timings = next((value.decode() for name, value in headers if name == b"server-timing"), "")
-            message["headers"] = [*(h for h in headers if h[0] != b"x-request-id"), *self.headers]
-        await self._send(message)
-
-
-def _stages(request: Inbound, timings: str) -> Stages:
-    """Where the time went: reading what came, then what Server-Timing tells, one after the other."""
-    if request.decode_s is None:
-        return []
-    stages: Stages = [("decode", request.decode_at, request.decode_s)]
-    began = request.decode_at + request.decode_s
-    for name, milliseconds in TIMING.findall(timings):
-        if name != "decode":
-            stages.append(("inference" if name == "infer" else name, began, seconds := float(milliseconds) / 1e3))
-            began += seconds
-    return stages
-
-
 def _raise(error: Exception) -> Reply:
     raise error
-
-
-async def _send(send: Send, reply: Reply, request_id: str) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers(request_id)})
-    await send({"type": "http.response.body", "body": reply.body})

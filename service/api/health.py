@@ -35,6 +35,4 @@ def health_routes(repository: Repository, draining: Callable[[], bool]) -> APIRo
         answer = Ready(ready=repository.is_ready and not draining(), models=models)
         return Response(encode(answer), 200 if answer.ready else 503, media_type="application/json")
 
-    for path, probe in ((LIVE, live), (READY, ready)):
-        router.add_api_route(path, probe, methods=["HEAD"], include_in_schema=False)
     return router

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from msgspec import UNSET, UnsetType
 
 from service.api import bodies
-from service.api.bodies import Body, Budget, Submitted
+from service.api.bodies import Body, Budget
 from service.api.charts import reply_in_form
 from service.api.reading import LIGHT_BODY_BYTES, PREPROCESS, Reader
 from service.api.reply import Deliver, Inbound, Reply, parse_query
@@ -27,6 +27,7 @@ from service.api.schemas import (
     SaliencyAnswer,
     encode,
 )
+from service.api.submitted import Submitted
 from service.errors import InvalidValue, ServiceError
 from service.imaging.normalise import Normalised
 from service.inference.predictor import Prediction, Predictions, ask, entropy, predict, ranking, read
@@ -122,7 +123,10 @@ class DigitRoutes:
 
     def _understand(self, request: Inbound) -> tuple[ModelVersion, _Asked]:
         query = request.query
-        model = self._repository.find(query.get("model"), query.get("version"), digits=True)
+        version = query.get("version")
+        if version == "":
+            raise InvalidValue("version='': expected the number of a version, or none to ask the newest.")
+        model = self._repository.find(query.get("model"), version, digits=True)
         request.model = model
         return model, _asked(request.raw_query)
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import NamedTuple, TypeVar
 
-from service.api import bodies
-from service.api.bodies import Body, Submitted
+from service.api import submitted
+from service.api.bodies import Body
+from service.api.submitted import Submitted
 from service.errors import DeadlineExceeded, Overloaded, ServiceError
 from service.imaging.decode import LIGHT_PIXELS, PNG_SIGNATURE, Picture, decode, decode_plain, from_pixels
 from service.imaging.normalise import Normalised, exact, in_convention, normalise
@@ -59,17 +60,17 @@ class Reader:
         image = self.one_at_once(body, preprocess)
         if image is not None:
             return image
-        return await self.in_thread(lambda: self._read(bodies.one_picture(body), preprocess))
+        return await self.in_thread(lambda: self._read(submitted.one_picture(body), preprocess))
 
     def one_at_once(self, body: Body, preprocess: Preprocess) -> Normalised | None:
         """The same where it takes well under a millisecond; else None."""
-        return self._at_once(bodies.one_picture(body), preprocess) if body.size <= LIGHT_BODY_BYTES else None
+        return self._at_once(submitted.one_picture(body), preprocess) if body.size <= LIGHT_BODY_BYTES else None
 
     async def many(self, body: Body, preprocess: Preprocess) -> tuple[list[Submitted], list[Normalised | ServiceError]]:
         """The pictures of a batch, each with what the network sees of it or what is wrong with it. Raises as `one`."""
         if body.size > LIGHT_BATCH_BYTES:
             return await self.in_thread(lambda: self._all_of(body, preprocess))
-        pictures = bodies.many_pictures(body, self._max_images)
+        pictures = submitted.many_pictures(body, self._max_images)
         images = [self._tried(self._at_once, picture, preprocess) for picture in pictures]
         if None in images:
             heavy = [index for index, image in enumerate(images) if image is None]
@@ -89,7 +90,7 @@ class Reader:
         return preprocess.thorough(self._decode(picture, preprocess))
 
     def _all_of(self, body: Body, preprocess: Preprocess) -> tuple[list[Submitted], list[Normalised | ServiceError]]:
-        pictures = bodies.many_pictures(body, self._max_images)
+        pictures = submitted.many_pictures(body, self._max_images)
         return pictures, self._all(pictures, preprocess)
 
     def _all(self, pictures: list[Submitted], preprocess: Preprocess) -> list[Normalised | ServiceError]:

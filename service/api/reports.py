@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
+from fastapi import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -32,3 +35,8 @@ class _Files(StaticFiles):
             await super().check_config()
         except RuntimeError:
             raise HTTPException(404) from None
+
+    async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
+        if scope["method"] != "GET":
+            raise HTTPException(405, headers={"Allow": "GET"})
+        return await super().get_response(path, scope)

@@ -55,7 +55,7 @@ class Page:
     def routes(self) -> APIRouter:
         router = APIRouter(include_in_schema=False)
         for path in self.files:
-            router.add_api_route(path, self._file, methods=["GET", "HEAD"])
+            router.add_api_route(path, self._file, methods=["GET"])
         return router
 
     async def _file(self, request: Request) -> Response:

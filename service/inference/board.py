@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,13 +26,20 @@ class Wanted(msgspec.Struct, frozen=True):
     again: str | None = None  # a model whose failed versions are to be tried again
 
 
+class Followed(msgspec.Struct, frozen=True):
+    """How far a worker has followed, and the models that answered in it then."""
+
+    generation: int
+    answering: tuple[str, ...]
+
+
 class Board:
     """The board in `folder`; without one, of this process alone."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self._wanted = Wanted()
-        self._followed = -1
+        self._followed = Followed(-1, ())
 
     @classmethod
     def of_the_workers(cls) -> Board:
@@ -55,11 +62,16 @@ class Board:
                 self._write("wanted", msgspec.json.encode(self._wanted))
         return self._wanted.generation
 
-    def follow(self, generation: int) -> None:
-        """Tell that this process has done what `generation` asks for."""
-        if self.folder is not None and generation != self._followed:
-            self._write(f"{os.getpid()}.followed", str(generation).encode())
-        self._followed = generation
+    def follow(self, generation: int, answering: Iterable[str]) -> None:
+        """Tell that this process has done what `generation` asks for, and with which models it answers."""
+        followed = Followed(generation, tuple(answering))
+        if self.folder is not None and followed != self._followed:
+            self._write(f"{os.getpid()}.followed", msgspec.json.encode(followed))
+        self._followed = followed
+
+    def answering(self) -> set[str]:
+        """The models that answer in a worker that lives."""
+        return {name for followed in self._everyones() for name in followed.answering}
 
     def others_follow(self) -> bool:
         """Whether another worker has loaded its models and lives."""
@@ -69,9 +81,15 @@ class Board:
 
     def all_follow(self, generation: int) -> bool:
         """Whether every worker that lives has done what `generation` asks for."""
+        return all(followed.generation >= generation for followed in self._everyones())
+
+    def _everyones(self) -> Iterator[Followed]:
         if self.folder is None:
-            return self._followed >= generation
-        return all(int(path.read_text()) >= generation for path in self.folder.glob("*.followed") if _lives(path))
+            yield self._followed
+            return
+        for path in self.folder.glob("*.followed"):
+            if _lives(path):
+                yield msgspec.json.decode(path.read_bytes(), type=Followed)
 
     def _write(self, name: str, content: bytes) -> None:
         assert self.folder is not None

@@ -78,7 +78,7 @@ class Reloader:
 
     def _acknowledge(self, generation: int) -> None:
         self._followed = generation
-        self.board.follow(generation)
+        self.board.follow(generation, filter(self.repository.has_ready, self.repository.model_names()))
 
     async def _follow(self) -> None:
         looks = [BOARD_S if self.board.folder is not None else 0, self._poll_s]

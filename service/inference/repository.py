@@ -37,6 +37,7 @@ class Repository(LoadedModels):
         device: Device,
         threads: int,
         default_model: str,
+        default_is_asked_for: bool = False,
         required: tuple[str, ...] = (),
         max_batch_size: int = 0,
         versions_kept: int = 0,
@@ -46,6 +47,7 @@ class Repository(LoadedModels):
         self.disk = Disk(root, mirrors)
         self._device = device
         self._threads = threads
+        self._default_is_asked_for = default_is_asked_for
         self._required = required
         self._max_batch_size = max_batch_size
         self._versions_kept = versions_kept
@@ -59,15 +61,16 @@ class Repository(LoadedModels):
         """See whether a start can succeed, as far as that can be told without loading.
 
         Raises:
-            StartupError: there is no model on disk, or not those that are required.
+            StartupError: there is no model on disk, or a required one is not there, or a default that is asked for.
         """
         names = {version.name for version in self.disk.fetch_first()}
+        there = f"in {self.disk.folder}, which has {', '.join(sorted(names))}"
         if missing := [name for name in self._required if name not in names]:
-            raise StartupError(
-                f"Required model {missing[0]} is not in {self.disk.folder}, which has {', '.join(sorted(names))}. "
-                "Train it, or mend DIGITS_REQUIRED_MODELS."
-            )
+            raise StartupError(f"Required model {missing[0]} is not {there}. Train it, or mend DIGITS_REQUIRED_MODELS.")
         if self._default_model not in names:
+            if self._default_is_asked_for:
+                raise StartupError(f"DIGITS_DEFAULT_MODEL={self._default_model} is not {there}. Name one of those.")
+            # Nobody chose it: a repository of other networks is one, too.
             log.warning("the default model is not in the repository", default=self._default_model, has=sorted(names))
 
     def load(self, unloaded: frozenset[str] = frozenset()) -> None:

@@ -124,7 +124,38 @@ def test_values_out_of_range(client: httpx.Client, body: str) -> None:
     check(client, answer, 422, "validation_error")
 
 
-@pytest.mark.parametrize("query", ["preprocess=maybe", "preprocess=", "receipt=perhaps"])
+TOLD = {
+    '{"pixels": [[0, 1], [2, "x"]]}': "Row 1, column 1 of 'pixels' is \"x\": expected a whole number 0..255.",
+    '{"pixels": [[256]]}': "Row 0, column 0 of 'pixels' is 256: expected a whole number 0..255.",
+    '{"pixels": [[7.0, 0.5]]}': "Row 0, column 1 of 'pixels' is 0.5: expected a whole number 0..255.",
+    '{"pixels": [[[1, 2, 3]]]}': "Row 0, column 0 of 'pixels' is [1,2,3]: expected a whole number 0..255.",
+    '{"pixels": [1, 2]}': "Row 0 of 'pixels' is 1: expected a list",
+    '{"pixels": "abc"}': "'pixels' is \"abc\": expected a list of rows",
+    '{"pixels": [[1e400]]}': "'pixels' is [[1e400]]: expected a list of rows",
+    '{"pixels": "' + "a" * 9000 + '"}': "a...: expected",
+    '{"image": 5}': "'image' is 5: expected a string, the base64 of an image file or a data: URL.",
+    "[1, 2]": "The body is [1, 2]: expected a JSON object with 'image' or 'pixels'.",
+}
+
+
+@pytest.mark.parametrize("body", TOLD)
+def test_what_is_wrong_in_json_is_told_with_its_place_and_what_was_expected(client: httpx.Client, body: str) -> None:
+    detail = client.post("/predict", content=body.encode(), headers=JSON).json()["detail"]
+    assert TOLD[body] in detail
+    assert len(detail) < 200
+
+
+def test_what_is_wrong_in_a_batch_is_told_with_its_picture(client: httpx.Client) -> None:
+    items = client.post("/predict/batch", json={"pixels": [[[0]], [[0], ["x"]], 5]}).json()["predictions"]
+    assert "Row 1, column 0 of 'pixels[1]' is \"x\"" in items[1]["error"]["detail"]
+    assert "'pixels[2]' is 5" in items[2]["error"]["detail"]
+    refused = client.post("/predict/batch", json={"images": 5}).json()["detail"]
+    assert refused == "'images' is 5: expected a list of base64 strings."
+
+
+@pytest.mark.parametrize(
+    "query", ["preprocess=maybe", "preprocess=", "receipt=perhaps", "version=", "model=cnn&version="]
+)
 @pytest.mark.parametrize("route", ["/predict", "/predict/batch", "/confidence"])
 def test_queries_out_of_range(client: httpx.Client, route: str, query: str) -> None:
     check(client, client.post(f"{route}?{query}", content=FILE, headers=PNG), 422, "validation_error")

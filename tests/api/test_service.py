@@ -45,6 +45,39 @@ def test_probes(in_process: TestClient) -> None:
     assert in_process.get("/health/live").status_code == 200
 
 
+GETS = ["/", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/models", "/models/cnn", "/metrics", "/health/live",
+        "/health/ready", "/v2", "/v2/models/cnn", "/v2/models/cnn/ready", "/v2/models/stats",
+        "/models/nobody", "/nowhere", "/reports/nowhere"]  # fmt: skip
+VARIES = {"x-request-id", "date"}
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    if path == "/metrics":  # it counts the requests meanwhile
+        assert head.headers["content-type"] == whole.headers["content-type"]
+        return
+    fixed = [{name: value for name, value in one.headers.items() if name not in VARIES} for one in (whole, head)]
+    assert fixed[0] == fixed[1]
+
+
+@pytest.mark.parametrize("path", GETS[:13])
+def test_what_answers_get_allows_head_too(client: httpx.Client, path: str) -> None:
+    refused = client.delete(path)
+    assert (refused.status_code, sorted(refused.headers["allow"].split(", "))) == (405, ["GET", "HEAD"])
+
+
+def test_head_of_what_takes_post_alone_is_refused(client: httpx.Client) -> None:
+    refused = client.head("/predict")
+    assert (refused.status_code, refused.headers["allow"], refused.content) == (405, "POST", b"")
+
+
+def test_head_is_not_told_twice_in_openapi(in_process: TestClient) -> None:
+    paths = in_process.get("/openapi.json").json()["paths"]
+    assert not [path for path, operations in paths.items() if "head" in operations]
+
+
 def test_a_broken_version_is_told_and_the_others_answer(tmp_path: Path, settings: Callable[..., Settings]) -> None:
     write_linear_model(tmp_path / "cnn" / "1")
     for version, content in ((2, b"not a network"), (3, b"")):
@@ -158,6 +191,9 @@ def test_before_there_is_a_folder_of_reports_none_is_found(
         (tmp_path / "later/cnn-1").mkdir(parents=True)
         (tmp_path / "later/cnn-1/index.html").write_text("<h1>cnn 1</h1>")
         assert client.get("/reports/cnn-1/").text == "<h1>cnn 1</h1>"
+        head = client.head("/reports/cnn-1/")
+        assert (head.content, head.headers["content-length"]) == (b"", "14")
+        assert client.delete("/reports/cnn-1/").headers["allow"] == "GET, HEAD"
 
 
 def test_a_file_in_place_of_the_folder_of_reports_is_not_served(

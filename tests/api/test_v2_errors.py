@@ -112,14 +112,21 @@ def test_inputs_that_do_not_belong_together(v2: TestClient, inputs: list[Any], e
     ("output", "expected"),
     [
         ({"name": "nothing"}, "several has 'scaled' FP32 [-1, 3], 'many' BOOL [-1]"),
-        ({"name": "scaled", "parameters": {"classification": -1}}, "classification"),
+        ({"name": "scaled", "parameters": {"classification": -1}}, "classification is -1: expected how many classes"),
         ({"name": "scaled", "parameters": {"classification": "three"}}, "classification"),
         ({"name": "scaled", "parameters": {"classification": True}}, "classification"),
         ({"name": "many", "parameters": {"classification": 1}}, "no classes"),
+        ({"name": "many", "parameters": {"binary_data": "false"}}, "binary_data is 'false': expected true or false"),
     ],
 )
 def test_outputs_that_cannot_be(v2: TestClient, output: dict[str, Any], expected: str) -> None:
     assert expected in error_of(ask(v2, ROWS, COUNT, outputs=[output]))
+
+
+@pytest.mark.parametrize("given", ["x", "false", 1, None])
+def test_raw_tensors_are_asked_for_with_true_or_false(v2: TestClient, given: object) -> None:
+    told = error_of(ask(v2, ROWS, COUNT, parameters={"binary_data_output": given}))
+    assert told == f"Parameter binary_data_output is {given!r}: expected true or false."
 
 
 def test_an_output_is_asked_for_once_or_a_small_request_could_fill_the_memory(v2: TestClient) -> None:

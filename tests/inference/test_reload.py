@@ -237,11 +237,13 @@ def test_a_version_that_was_replaced_is_gone_from_memory(tmp_path: Path) -> None
 
 def test_workers_follow_the_board_and_the_one_that_asked_knows(tmp_path: Path) -> None:
     board, other = Board(tmp_path), Board(tmp_path)
-    board.follow(0)
+    board.follow(0, ["cnn", "dense"])
     generation = other.change(unload="cnn")
     assert board.read().unloaded == {"cnn"}
     assert not other.all_follow(generation)
-    board.follow(generation)
+    assert other.answering() == {"cnn", "dense"}
+    board.follow(generation, ["dense"])
+    assert other.answering() == {"dense"}
     assert other.all_follow(generation)
     (tmp_path / "999999999.followed").write_text("0")  # a worker that died does not hold anybody up
     assert other.all_follow(generation)

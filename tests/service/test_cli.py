@@ -261,8 +261,17 @@ def test_models_lists_the_repository(models: Path) -> None:
     [
         (["serve"], {"DIGITS_PORT": "eighty"}, "DIGITS_PORT='eighty'"),
         (["serve"], {"DIGITS_MODEL_REPOSITORY": "/nowhere"}, "DIGITS_MODEL_REPOSITORY"),
+        (
+            ["serve"],
+            {"DIGITS_MODEL_REPOSITORY": "ftp://x/y"},
+            "DIGITS_MODEL_REPOSITORY='ftp://x/y': Input should be a fol",
+        ),
+        (["serve"], {"DIGITS_HOST": "nosuch.invalid"}, "Expected an address or a name of this machine"),
+        (["serve"], {"DIGITS_HOST": "a..b"}, "DIGITS_HOST=a..b DIGITS_PORT=8000: not a name"),
         (["serve"], {"DIGITS_DEVICE": "cuda"}, "DIGITS_DEVICE=cuda"),
         (["serve"], {"DIGITS_REQUIRED_MODELS": "resnet"}, "resnet"),
+        (["serve"], {"DIGITS_DEFAULT_MODEL": "resnet"}, "which has cnn, dense. Name one of those."),
+        (["serve"], {"DIGITS_DEFAULT_MODEL": "resnet", "DIGITS_WORKERS": "2"}, "DIGITS_DEFAULT_MODEL=resnet"),
         (["models"], {"DIGITS_MODEL_REPOSITORY": "/nowhere"}, "No model in /nowhere"),
     ],
 )

@@ -28,7 +28,7 @@ class Link(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.answered = asyncio.Event()
-        self.closing = False
+        self.closed = asyncio.Event()
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -42,15 +42,15 @@ class Link(asyncio.Transport):
         return written
 
     def is_closing(self) -> bool:
-        return self.closing
+        return self.closed.is_set()
 
     def close(self) -> None:
-        self.closing = True
+        self.closed.set()
 
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None:
-        assert not self.closing
+        assert not self.is_closing()
 
 
 def connected(app: DigitService) -> tuple[HotProtocol, Link]:
@@ -217,8 +217,9 @@ def test_who_sends_and_never_reads_is_not_answered_without_end(settings: Callabl
             await asyncio.sleep(0)
         assert not link.written
         protocol.resume_writing()
-        while link.written.count(b"HTTP/1.1 200") < 3:
-            await asyncio.sleep(0)
+        written = b""
+        while written.count(b"HTTP/1.1 200") < 3:
+            written += await link.answer()
 
     tell(story, settings())
 
@@ -232,6 +233,64 @@ def test_heads_are_forgotten_rather_than_kept_without_bound(settings: Callable[.
         assert len(app.edge.known_heads) == 10
 
     tell(story, settings(access_log=False))
+
+
+PROBE = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("asked", [REQUEST, PROBE], ids=["short cut", "framework"])
+@pytest.mark.parametrize(
+    ("before", "come"),
+    [(b"", 0), (REQUEST, 0), (b"", 20), (b"", -1)],
+    ids=["new", "idle", "in its head", "nearly whole"],
+)
+def test_a_request_that_is_on_its_way_when_we_stop_is_answered_and_told_to_be_the_last(
+    settings: Callable[..., Settings], asked: bytes, before: bytes, come: int
+) -> None:
+    async def story(app: DigitService) -> None:
+        protocol, link = connected(app)
+        if before:
+            protocol.data_received(before)
+            await link.answer()
+        protocol.data_received(asked[:come])
+        protocol.shutdown()
+        assert not link.is_closing()
+        protocol.data_received(asked[come:])
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += await link.answer()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"\r\nconnection: close\r\n" in answer
+        await link.closed.wait()
+
+    tell(story, settings())
+
+
+@pytest.mark.parametrize("sent", [b"", REQUEST, HEAD[:20]])
+def test_who_asks_nothing_is_hung_up_on_a_moment_after_we_stop(settings: Callable[..., Settings], sent: bytes) -> None:
+    async def story(app: DigitService) -> None:
+        protocol, link = connected(app)
+        protocol.data_received(sent)
+        if sent == REQUEST:
+            await link.answer()
+        protocol.shutdown()
+        await link.closed.wait()
+        assert not link.written
+
+    tell(story, settings())
+
+
+def test_a_body_that_is_awaited_when_we_stop_has_longer_than_a_moment(settings: Callable[..., Settings]) -> None:
+    async def story(app: DigitService) -> None:
+        protocol, link = connected(app)
+        protocol.data_received(HEAD)
+        protocol.shutdown()
+        protocol._close_unless_asked()
+        protocol.data_received(BODY)
+        assert (await link.answer()).startswith(b"HTTP/1.1 200")
+        assert link.is_closing()
+
+    tell(story, settings())
 
 
 async def settled(protocol: HotProtocol) -> None:
@@ -280,10 +339,10 @@ async def refusal(app: DigitService, *chunks: bytes) -> bytes:
     """What is answered to these bytes before the connection is closed."""
     protocol, link = connected(app)
     for chunk in chunks:
-        if not link.closing:
+        if not link.is_closing():
             protocol.data_received(chunk)
             await asyncio.sleep(0)
-    assert link.closing
+    assert link.is_closing()
     return await link.answer()
 
 

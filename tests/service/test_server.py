@@ -32,6 +32,15 @@ def test_it_greets_with_its_address_and_a_line_to_try(live: Live) -> None:
     assert httpx.post(f"{live.url}/predict", content=file.read_bytes(), headers=PNG).status_code == 200
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_greets_with_the_models_that_answer(tmp_path: Path, workers: str) -> None:
+    write_linear_model(tmp_path / "cnn" / "1")
+    (tmp_path / "broken" / "1").mkdir(parents=True)
+    (tmp_path / "broken" / "1" / "model.onnx").write_bytes(b"half a file")
+    with serving(tmp_path, DIGITS_WORKERS=workers) as running:
+        assert running.greeting.startswith("Serving cnn on ")
+
+
 def test_unusual_requests_take_the_long_way_to_the_same_answer(live: Live) -> None:
     body = png(strokes())
     head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"

@@ -95,18 +95,19 @@ def test_a_stop_under_load_loses_nobody(models: Path, workers: str) -> None:
     body = png(strokes())
     answers: Counter[int] = Counter()
 
-    async def call(url: str, gone: asyncio.Event) -> None:
+    async def call(url: str, busy: asyncio.Event, gone: asyncio.Event) -> None:
         while not gone.is_set():  # each over a connection of its own, as a new client's
             async with httpx.AsyncClient(base_url=url, timeout=60) as client:
                 for _ in range(2):
                     answer = await client.post("/predict", content=body, headers={"content-type": "image/png"})
                     answers[answer.status_code] += 1
+            if answers.total() >= 10 * CALLERS:
+                busy.set()
 
     async def story(url: str, stop: int) -> None:
-        gone = asyncio.Event()
-        callers = [asyncio.ensure_future(call(url, gone)) for _ in range(CALLERS)]
-        while answers.total() < 10 * CALLERS:
-            await asyncio.sleep(0)
+        busy, gone = asyncio.Event(), asyncio.Event()
+        callers = [asyncio.ensure_future(call(url, busy, gone)) for _ in range(CALLERS)]
+        await busy.wait()
         live.process.send_signal(stop)
         async with httpx.AsyncClient(base_url=url, timeout=60) as probe:
             while (await probe.get("/v2/health/ready")).status_code == 200:

@@ -90,12 +90,12 @@ def _timeout(parameters: Parameters | None, most_s: float) -> float:
     """Triton's `timeout` parameter, in microseconds, where it is shorter than ours."""
     given = (parameters or {}).get("timeout", 0)
     if not _is_whole(given):
-        raise InvalidValue(f"Parameter timeout is {given!r}: expected microseconds, a whole number.")
+        raise InvalidValue(f"Parameter timeout is {given!r}: expected microseconds, a whole number of 0 or more.")
     return given / 1e6 if 0 < given < most_s * 1e6 else most_s
 
 
 def _wanted(request: InferRequest, model: ModelVersion) -> list[Wanted]:
-    all_binary = bool((request.parameters or {}).get("binary_data_output", False))
+    all_binary = _truth("Parameter binary_data_output", (request.parameters or {}).get("binary_data_output", False))
     outputs = request.outputs or [WantedOutput(spec.name) for spec in model.outputs]
     if not outputs:
         raise _no_datatype("outputs", model.unsupported)
@@ -116,10 +116,14 @@ def _one_wanted(output: WantedOutput, model: ModelVersion, *, all_binary: bool) 
     classes = parameters.get("classification", 0)
     spec = model.outputs[place]
     if not _is_whole(classes):
-        raise InvalidValue(f"Output {output.name!r}: classification is {classes!r}: expected a whole number.")
+        raise InvalidValue(
+            f"Output {output.name!r}: classification is {classes!r}: expected how many classes to tell, "
+            "a whole number of 0 or more."
+        )
     if classes and DATATYPES[spec.datatype].kind not in "uif":
         raise InvalidValue(f"Output {output.name!r} is {spec.datatype}: there are no classes in it.")
-    return Wanted(place, spec, bool(parameters.get("binary_data", all_binary)), int(classes))
+    binary = _truth(f"Output {output.name!r}: binary_data", parameters.get("binary_data", all_binary))
+    return Wanted(place, spec, binary, classes)
 
 
 def _read_inputs(
@@ -213,6 +217,12 @@ def _no_datatype(what: str, specs: Sequence[TensorSpec]) -> Unsupported:
 
 def _listed(specs: Sequence[TensorSpec]) -> str:
     return ", ".join(f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in specs) or "none"
+
+
+def _truth(what: str, given: object) -> bool:
+    if not isinstance(given, bool):
+        raise InvalidValue(f"{what} is {given!r}: expected true or false.")
+    return given
 
 
 def _is_whole(given: object) -> TypeGuard[int]:

@@ -168,7 +168,6 @@ def _get(
         responses[503] = {**responses[200], "description": "Loading, failed, or draining"}
     for path in paths:
         router.add_api_route(path, endpoint, methods=["GET"], summary=summary, responses=responses, openapi_extra=extra)
-        router.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def _post(router: APIRouter, path: str, endpoint: Endpoint, responses: dict[int | str, Any], summary: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from service.api.bodies import decode_part, from_base64
+from service.api.submitted import decode_part, from_base64
 from service.api.v2.messages import InferInput
 from service.errors import InvalidValue
 from service.inference.runtime import Tensor
