@@ -14,7 +14,7 @@ from service.errors import StartupError
 
 PREFIX = "DIGITS_"
 KEYS = ("api_key", "admin_key")
-SCHEMES = ("s3", "gs", "https", "http")  # of a model repository that is an address
+SCHEMES = ("s3", "gs", "gcs", "https", "http", "file")  # of a model repository that is an address
 
 
 def default_model_repository() -> Path:
