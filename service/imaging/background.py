@@ -15,7 +15,11 @@ Histogram = npt.NDArray[np.float64]  # (256,): the share of the pixels at each g
 InkMap = npt.NDArray[np.float32]  # (height, width): 0 bare ground, 1 as far from it as a grey value can be
 
 COARSE_SIDE = 64  # px: light and shadow are followed on a picture this large
-SMALL_SIDE = 64  # px: a picture this small is a drawing or a crop, and has no shadows
+SMALL_SIDE = 64  # px: a picture this small is a drawing or a crop; light may fall off over it, but has no edges
+SHADED_SIDE = 24  # px: in fewer, strokes outweigh what is between them
+TILTED = 0.15  # of the contrast: light that differs by less over a small picture is even
+TILT_ROUNDS = 4
+FLAT = 0.8  # of the bare ground: as much lies near a plane where that is what light does
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,11 @@ class Ground:
         return (values - surface) / np.float32(255)
 
 
-def even_ground(pixels: GreyImage) -> Ground | None:
-    """One grey level for the whole ground, where the picture is small or plainly made of two levels; else None."""
+def even_ground(pixels: GreyImage, *, noisy: bool = False) -> Ground | None:
+    """One grey level for the whole ground, where it is plainly made of one, or one plane in a small picture; else None.
+
+    In a small picture that is `noisy` light cannot be told from noise: it is taken for even.
+    """
     counts = histogram(pixels)
     low, high = two_means(counts)
     middle = (low + high) / 2
@@ -58,9 +65,34 @@ def even_ground(pixels: GreyImage) -> Ground | None:
     even = float((counts * (near & side)).sum()) > 0.85 * float((counts * side).sum())
     # A shadow is no ink: it leaves more light, and covers more of the frame's edge.
     bold = min(share, 1 - share) > 0.04 and low < 0.55 * high and abs(ring_share - 0.5) > 0.15
-    if max(pixels.shape) > SMALL_SIDE and not counts.max() > 0.4 and not (even and bold):
+    surface: Plane | None = np.full((1, 1), level, np.float32)
+    if max(pixels.shape) > SMALL_SIDE:
+        if not counts.max() > 0.4 and not (even and bold):
+            return None
+    elif min(pixels.shape) >= SHADED_SIDE and not (even or noisy) and high > low:
+        surface = _plane(pixels, level, low - high if dark else high - low)
+    return None if surface is None else Ground(surface, dark=dark, even=True)
+
+
+def _plane(pixels: GreyImage, level: float, ink: float) -> Plane | None:
+    """The ground of a small picture in light that falls off evenly, by least squares over what is no ink; the `level`
+    alone where it hardly does, None where it does otherwise. `ink`: how far ink is from the ground, negative where it
+    is darker.
+    """
+    height, width = pixels.shape
+    down, across = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].reshape(2, -1)
+    basis = np.stack([np.ones(height * width), down, across], axis=1)
+    values = pixels.reshape(-1).astype(np.float64)
+    plane = np.full(values.shape, level)
+    for _ in range(TILT_ROUNDS):
+        bare = (values - plane) / ink < 0.25
+        plane = basis @ np.linalg.lstsq(basis[bare], values[bare], rcond=None)[0]
+    apart = (values - plane) / ink
+    if (np.abs(apart) < TILTED).mean() < FLAT * (apart < 0.5).mean():
         return None
-    return Ground(np.full((1, 1), level, np.float32), dark=dark, even=True)
+    if np.ptp(plane) < TILTED * abs(ink):
+        return np.full((1, 1), level, np.float32)
+    return plane.reshape(height, width).astype(np.float32)
 
 
 def uneven_ground(pixels: GreyImage, window: float) -> Ground:

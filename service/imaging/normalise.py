@@ -82,10 +82,10 @@ def found_in(picture: Picture) -> Normalised:
     found = None
     if max(view.shape) > SMALL_SIDE and (page := find_page(view)) is not None:
         inner = _cut(pixels, page)
-        if (found := _found(_view(inner)))[1] is not None:
+        if (found := _found(_view(inner), noisy=smoothed))[1] is not None:
             pixels = inner
             steps.append("page_found")
-    ground, mark = found if found is not None and found[1] is not None else _found(view)
+    ground, mark = found if found is not None and found[1] is not None else _found(view, noisy=smoothed)
     steps += [*(["inverted"] if ground.dark else []), *([] if ground.even else ["light_flattened"])]
     if mark is None or (mark.sides > 1 and not ground.even):  # what meets two sides is light
         return Normalised(np.zeros((SIDE, SIDE), np.uint8), tuple(steps), ("blank",))
@@ -147,9 +147,9 @@ def _cut(pixels: GreyImage, box: Box) -> GreyImage:
     return pixels[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
 
 
-def _found(view: GreyImage) -> tuple[Ground, Mark | None]:
+def _found(view: GreyImage, *, noisy: bool) -> tuple[Ground, Mark | None]:
     """Ground and digit. Uneven light is followed closely, unless that would take the middle of thick strokes for it."""
-    if (ground := even_ground(view)) is not None:
+    if (ground := even_ground(view, noisy=noisy)) is not None:
         ink = ground.ink(view)
         return ground, find_digit(ink, max(FAINTEST, 0.12 * float(np.percentile(ink, 99.5))))
     close, wide = (uneven_ground(view, window) for window in WINDOWS)

@@ -76,6 +76,26 @@ def test_the_same_digit_looks_the_same_however_it_was_sent(pixels: npt.NDArray[n
     assert likeness(result(pixels).pixels, REFERENCE) > 0.8
 
 
+@pytest.mark.parametrize(
+    ("width", "kind"), [(28, "falls off"), (28, "lamp"), (40, "falls off"), (40, "lamp"), (64, "lamp"), (64, "shadow")]
+)
+def test_a_small_photo_may_lie_in_uneven_light(width: int, kind: str) -> None:
+    down, across = np.mgrid[-1 : 1 : 1.25 * width * 1j, -1 : 1 : width * 1j]
+    light = {
+        "falls off": 1 + 0.3 * across - 0.1 * down,
+        "lamp": 0.7 + 0.4 * np.exp(-((across - 0.4) ** 2 + (down + 0.3) ** 2)),
+        "shadow": np.where(across < 0.2, 1.0, 0.7),
+    }[kind]
+    ink = np.asarray(Image.fromarray(seven()).resize(down.shape[::-1], Image.Resampling.BICUBIC))
+    done = result(photo(ink, light))
+    assert likeness(done.pixels, REFERENCE) > 0.75
+    assert done.warnings == ()
+
+
+def test_light_alone_is_blank_in_a_small_picture() -> None:
+    assert "blank" in result(np.linspace(90, 220, 48)[None] + np.linspace(-20, 20, 40)[:, None]).warnings
+
+
 def test_thin_strokes_end_as_wide_as_mnists() -> None:
     thin = result(seven(height=1000, width=800, pen=5)).pixels
     assert (thin > 127).sum(1)[8:24].mean() >= 1.7
