@@ -1,7 +1,7 @@
 """Ways to tell what is no digit, compared on pictures that no fit saw: an acceptance of 99 % of digits, then refusals.
 
-    python -m training.detection models/cnn/3 --data ../shared/data/mnist --unseen fashion=../shared/data/ood_sample.npz
-    python -m training.detection models/cnn/3 --unseen hands=fonts/hands --unseen photos=photos/
+    python -m training.detection models/cnn/4 --data ../shared/data/mnist --unseen fashion=../shared/data/ood_sample.npz
+    python -m training.detection models/cnn/4 --unseen hands=fonts/hands --unseen photos=photos/
 
 `--unseen NAME=PATH` is an .npz with `images` (n, 28, 28), or a folder of fonts or photos (training.outliers.strangers).
 Prints Markdown: the share that each way refuses, and the area under ROC, both in per cent; then what an answer of two
