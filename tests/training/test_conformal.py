@@ -31,7 +31,17 @@ def test_new_digits_are_in_their_set_as_often_as_was_asked(with_scores, coverage
     slack = 4 * np.sqrt(coverage * (1 - coverage) * (1 / 5000 + 1 / 20_000))
     assert rows[coverage]["covered"] >= coverage - slack
     if with_scores:
-        assert rows[coverage]["covered"] <= coverage + slack
+        assert rows[coverage]["covered"] <= coverage + 1.5 * slack
+
+
+def test_what_is_asked_for_is_kept_by_nine_of_ten_draws_of_calibrating_digits():
+    kept = 0
+    for draw in range(200):
+        probabilities, scores, labels = answers(500, 100 + draw)
+        found = conformal.calibrate(probabilities, scores, labels)
+        rows = conformal.measure(found, *answers(4000, 1000 + draw))
+        kept += rows[0]["covered"] >= 0.9  # of new digits, which add a little chance of their own
+    assert 0.8 <= kept / 200 <= 0.96
 
 
 def test_a_set_without_scores_is_never_empty():
@@ -42,7 +52,7 @@ def test_a_set_without_scores_is_never_empty():
 
 def test_few_images_vouch_for_no_high_coverage():
     found = conformal.calibrate(*answers(200, 3))
-    assert max(level["coverage"] for level in found["levels"]) == 0.995
+    assert max(level["coverage"] for level in found["levels"]) == 0.985
     assert conformal.sets(found, 0.999, *answers(5, 4)[:2]).all()
 
 
