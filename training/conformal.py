@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
 
 Probabilities = npt.NDArray[np.floating]  # (n, 10)
 Scores = npt.NDArray[np.floating]  # (n,), 0..1: how little each looks like a digit
@@ -51,6 +50,8 @@ def calibrate(probabilities: Probabilities, scores: Scores | None, labels: Label
     A digit's nonconformity is how large a share of these images looks at least as much like a digit as its picture
     does, and, where it is not the likeliest one, how large a share has a true digit at least as probable as it.
     """
+    from scipy.stats import binom  # here: whoever only reads sets, as benchmarks.verdicts does, need not have it
+
     n = len(labels)
     true = probabilities[np.arange(n), labels]
     shares = _shares(-true)
