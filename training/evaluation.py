@@ -9,6 +9,7 @@ import base64
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,11 @@ def keras_outputs(network: Any, images: Pixels) -> Outputs:
     """What a Keras network on any backend ends in."""
     outputs: Outputs = network.predict(images.astype(np.float32), batch_size=500, verbose=0)
     return outputs
+
+
+def answering(network: Any) -> Answer:
+    """A Keras network as one that is measured."""
+    return partial(keras_outputs, network)
 
 
 def open_model(path: Path) -> Session:

@@ -85,7 +85,7 @@ class Recipe:
     loss or the last ones. `validation` and `calibration` are shares of the training images.
     `average`: how much of the weights' moving average a step keeps; the average is what is measured and published.
     `precision`: what the layers compute in during the fit; weights are float32 always.
-    `quantised`: all convolutions but the first are exported to compute in 8-bit integers (training.quantisation).
+    `quantised`: the inner layers are exported to compute in 8-bit integers (training.quantisation).
     `distillation`: whom the fit learns the digits from, where not from their labels.
     `pictures` and `outliers`: how many rendered pictures (training.pictures) and pictures without a digit
     (training.outliers) an epoch shows, as shares of its training digits.

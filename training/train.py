@@ -75,10 +75,9 @@ def run(
         shown = digits.joined(outliers)
         network = fitting.fit(chosen, shown, parts.validation, seed, state, checkpoints, lesson)
         held_out = pictures.rendered(parts.calibration, runs / CACHE) if chosen.outliers else None
-        sample, answer = None, lambda images: evaluation.keras_outputs(network, images)
-        if chosen.quantised:
-            sample = batches.Batches(shown, chosen, seed, lesson).sample(quantisation.SAMPLE)
-            answer = quantisation.answering(network, sample)
+        seen = batches.Batches(shown, chosen, seed, lesson)
+        sample = seen.sample(quantisation.SAMPLE) if chosen.quantised else None
+        answer = evaluation.answering(network) if sample is None else quantisation.answering(network, sample)
         figures = evaluation.measure(answer, dataset, parts, held_out)
         print(figures)
         _check_target(chosen, figures.metrics["test_accuracy"], binding=chosen == standard and _is_mnist(dataset))

@@ -45,7 +45,7 @@ class Ground:
         return (values - surface) / np.float32(255)
 
 
-def even_ground(pixels: GreyImage, *, noisy: bool = False) -> Ground | None:
+def even_ground(pixels: GreyImage, *, noisy: bool) -> Ground | None:
     """One grey level for the whole ground, where it is plainly made of one, or one plane in a small picture; else None.
 
     In a small picture that is `noisy` light cannot be told from noise: it is taken for even.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import structlog
@@ -61,13 +62,7 @@ def _least_rows(version: ModelVersion, images: Tensor) -> int:
     """How many rows a lone picture is best run with: kernels made for one row may take longer than two or four rows do
     (docs/log.md).
     """
-    sizes = [size for size in FEW if size <= len(images)]
-    times = dict.fromkeys(sizes, math.inf)
-    for _ in range(FEW_ROUNDS):
-        for size in sizes:
-            started = time.perf_counter()
-            probabilities(version, images[:size])
-            times[size] = min(times[size], time.perf_counter() - started)
+    times = _fastest(version, images, [size for size in FEW if size <= len(images)], FEW_ROUNDS)
     best = min(times, key=times.__getitem__)
     return best if times[best] < WORTH_PADDING * times[1] else 1
 
@@ -75,13 +70,20 @@ def _least_rows(version: ModelVersion, images: Tensor) -> int:
 def _best_batch_size(version: ModelVersion) -> int:
     """Measured where no card tells it: the smallest size whose time an image is within 5 % of the least."""
     images = np.random.default_rng(0).integers(0, 256, (max(TIMED_BATCH_SIZES), 28, 28), np.uint8)
-    times = dict.fromkeys(TIMED_BATCH_SIZES, math.inf)
-    for _ in range(TIMED_ROUNDS):  # the first warms up; others may use the machine, so the fastest counts
-        for size in TIMED_BATCH_SIZES:
+    seconds = _fastest(version, images, TIMED_BATCH_SIZES, TIMED_ROUNDS)
+    times = {size: seconds[size] / size for size in seconds}
+    return min(size for size in times if times[size] <= 1.05 * min(times.values()))
+
+
+def _fastest(version: ModelVersion, images: Tensor, sizes: Sequence[int], rounds: int) -> dict[int, float]:
+    """Seconds of a run of each size. The first round warms up; others may use the machine, so the fastest counts."""
+    times = dict.fromkeys(sizes, math.inf)
+    for _ in range(rounds):
+        for size in sizes:
             started = time.perf_counter()
             probabilities(version, images[:size])
-            times[size] = min(times[size], (time.perf_counter() - started) / size)
-    return min(size for size in times if times[size] <= 1.05 * min(times.values()))
+            times[size] = min(times[size], time.perf_counter() - started)
+    return times
 
 
 def _sizes(most: int) -> list[int]:

@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def prometheus(service: Live, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 base_url=f"http://{url}", timeout=30, transport=httpx.HTTPTransport(retries=10)
             ) as client:
                 while client.get("/-/ready").status_code != 200:
-                    time.sleep(0.1)
+                    ask(service, 1)
                 scrapes = "sum_over_time(up[5m])"
                 while number(client, scrapes) < 4:  # rates need some scrapes with requests between them
                     ask(service, 10)
