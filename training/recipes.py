@@ -178,9 +178,9 @@ RECIPES = {
                     Convolution(192),
                 ),
             ),
-            epochs=28,
+            epochs=40,
             augmentation=HANDWRITING,
-            **{**SERVED, "distillation": Distillation("cnn-teacher", networks=3, copies=20)},
+            **{**SERVED, "distillation": Distillation("cnn-teacher", networks=3, copies=40)},
             target_accuracy=0.995,
         ),
         # Teaches the two above. It is not served: in floats it takes twice the time.
