@@ -62,10 +62,13 @@ def plain_parts(body: bytes, boundary: bytes) -> list[Part] | None:
     end = body.rfind(b"\r\n" + delimiter + b"--")
     if not body.startswith(delimiter + b"\r\n") or end < 0 or body[end + len(delimiter) + 4 :] not in (b"", b"\r\n"):
         return None
+    sections = body[len(delimiter) + 2 : end].split(b"\r\n" + delimiter + b"\r\n")
+    if body.count(b"\r\n" + delimiter) != len(sections):
+        return None
     parts = []
-    for section in body[len(delimiter) + 2 : end].split(b"\r\n" + delimiter + b"\r\n"):
+    for section in sections:
         head, blank, content = section.partition(b"\r\n\r\n")
-        if not blank or b"\r\n" + delimiter in section:
+        if not blank:
             return None
         if (usual := USUAL_HEAD.fullmatch(head)) is not None:
             name, filename = usual.groups()

@@ -6,6 +6,7 @@ centre of mass within half a pixel of index 14.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,19 +34,22 @@ def place(pixels: GreyImage) -> tuple[GreyImage, tuple[str, ...]] | None:
     return None
 
 
-def keeps(stack: GreyImage) -> list[bool]:
-    """Which of (n, 28, 28) keep it as they are: `place` for many at once, in a quarter of its time."""
-    mass, down, across = MOMENTS @ stack.reshape(-1, AREA).T.astype(np.float32)
-    rows, columns = stack.max(axis=2), stack.max(axis=1)
+def keep(pictures: Sequence[GreyImage]) -> list[bool]:
+    """Which of n (28, 28) keep it as they are: `place` for many at once, in a quarter of its time."""
+    # Pixel by pixel instead of picture by picture, so that each step goes through n values that lie together.
+    planes = np.ascontiguousarray(np.concatenate(pictures).reshape(-1, AREA).T)
+    mass, down, across = MOMENTS @ planes.astype(np.float32)
+    square = planes.reshape(SIDE, SIDE, -1)
+    rows, columns = square.max(axis=1), square.max(axis=0)
     centred = _is_centred(down, across, np.maximum(mass, 1))
-    kept: list[bool] = (centred & _is_digit(mass, _length(rows), _length(columns), rows.max(axis=1))).tolist()
+    kept: list[bool] = (centred & _is_digit(mass, _length(rows), _length(columns), rows.max(axis=0))).tolist()
     return kept
 
 
 def _length(lines: npt.NDArray[np.uint8]) -> npt.NDArray[np.integer]:
-    """From the first to the last of (n, 28) lines that are not all black; 28 where all are."""
+    """From the first to the last of (28, n) lines that are not all black; 28 where all are."""
     ink = lines > 0
-    length: npt.NDArray[np.integer] = SIDE - ink.argmax(axis=1) - ink[:, ::-1].argmax(axis=1)
+    length: npt.NDArray[np.integer] = SIDE - ink.argmax(axis=0) - ink[::-1].argmax(axis=0)
     return length
 
 

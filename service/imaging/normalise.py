@@ -69,14 +69,13 @@ def in_convention(picture: Picture) -> Normalised | None:
 
 def already_mnist(pictures: Sequence[Picture | None]) -> list[Normalised | None]:
     """What `in_convention` gives for those that keep the convention as they are, quicker; None for all others."""
-    alike = [index for index, one in enumerate(pictures) if one is not None and one.pixels.shape == (SIDE, SIDE)]
+    alike = {index: one for index, one in enumerate(pictures) if one is not None and one.pixels.shape == (SIDE, SIDE)}
     found: list[Normalised | None] = [None] * len(pictures)
     if alike:
-        stack = np.stack([pictures[index].pixels for index in alike])  # type: ignore[union-attr]
-        for index, kept in zip(alike, convention.keeps(stack), strict=True):
-            if kept:
-                pixels, steps, *_ = pictures[index]  # type: ignore[misc]
-                found[index] = Normalised(pixels, (*steps, convention.KEPT))
+        kept = convention.keep([picture.pixels for picture in alike.values()])
+        for (index, picture), keeps in zip(alike.items(), kept, strict=True):
+            if keeps:
+                found[index] = Normalised(picture.pixels, (*picture.steps, convention.KEPT))
     return found
 
 

@@ -27,9 +27,11 @@ def changed(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
 
 
 def test_many_are_judged_as_each_is_alone() -> None:
-    stack = np.stack([changed(RNG) for _ in range(2000)])
-    alone = [(placed := convention.place(pixels)) is not None and placed[1] == (convention.KEPT,) for pixels in stack]
-    assert convention.keeps(stack) == alone
+    pictures = [changed(RNG) for _ in range(2000)]
+    alone = [
+        (placed := convention.place(pixels)) is not None and placed[1] == (convention.KEPT,) for pixels in pictures
+    ]
+    assert convention.keep(pictures) == alone
     assert 200 < sum(alone) < 1800
 
 
@@ -59,4 +61,4 @@ def test_pictures_of_other_sizes_and_what_is_no_picture_are_left_out() -> None:
     ],
 )
 def test_what_does_not_keep_the_convention(pixels: npt.NDArray[np.uint8]) -> None:
-    assert convention.keeps(np.stack([DIGIT, pixels])) == [True, False]
+    assert convention.keep([DIGIT, pixels]) == [True, False]
