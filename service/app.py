@@ -14,12 +14,12 @@ from service import __version__
 from service.api import docs, openapi
 from service.api.bodies import Budget
 from service.api.edge import Edge
+from service.api.framework import on_error, on_http_error, response
 from service.api.health import LIVE, READY, health_routes
 from service.api.keys import Keys
 from service.api.metrics import metrics_routes
 from service.api.models import model_routes
 from service.api.predict import DigitRoutes
-from service.api.problems import problem_reply, reply_to
 from service.api.reading import Reader
 from service.api.reply import Handler, Hot, Inbound, Receive, Reply, Scope, Send
 from service.api.reports import REPORTS, report_files
@@ -77,17 +77,7 @@ def create_app(settings: Settings | None = None) -> DigitService:
     tracing = Tracing() if settings.traces else None
     access_log = AccessLog(enabled=settings.access_log, log_format=settings.log_format, every=settings.access_log_every)
     workers = ThreadPoolExecutor(max(2, threads), thread_name_prefix="digits")
-    app = DigitService(
-        title="digit-service",
-        version=__version__,
-        description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457), "
-        'below /v2 the protocol\'s `{"error": ...}`.',
-        lifespan=lifespan(settings, reloader, sampler, tracing, access_log, workers),
-        docs_url=None,  # ours needs no address outside
-        redoc_url=None,
-        redirect_slashes=False,
-        exception_handlers={ServiceError: _on_error, HTTPException: _on_http_error, Exception: _on_error},
-    )
+    app = _without_routes(lifespan(settings, reloader, sampler, tracing, access_log, workers))
     app.repository, app.reloader, app.settings = repository, reloader, settings
     keys = Keys(_secret(settings.api_key), _secret(settings.admin_key))
     page = Page()
@@ -104,6 +94,20 @@ def create_app(settings: Settings | None = None) -> DigitService:
         tracing=tracing,
     )
     return app
+
+
+def _without_routes(lifespan: Any) -> DigitService:
+    return DigitService(
+        title="digit-service",
+        version=__version__,
+        description="Reads handwritten digits. Every answer carries X-Request-ID; errors are problem+json (RFC 9457), "
+        'below /v2 the protocol\'s `{"error": ...}`.',
+        lifespan=lifespan,
+        docs_url=None,  # ours needs no address outside
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={ServiceError: on_error, HTTPException: on_http_error, Exception: on_error},
+    )
 
 
 def _repository(settings: Settings, metrics: Metrics, threads: int) -> Repository:
@@ -203,43 +207,9 @@ async def _admitted(app: DigitService, handler: Handler, inbound: Inbound) -> Re
     """What a hot handler answers behind the framework: odd spellings of a path are bounded like all others."""
     app.edge.take_place()
     try:
-        return _response(await handler(inbound))
+        return response(await handler(inbound))
     finally:
         app.edge.leave()
-
-
-def _response(reply: Reply) -> Response:
-    response = Response(reply.body, reply.status, media_type=reply.content_type.decode())
-    response.raw_headers.extend(reply.extra_headers)
-    if reply.timings:
-        response.headers["server-timing"] = reply.timings
-    return response
-
-
-async def _on_error(request: Request, error: Exception) -> Response:
-    return _problem(request, reply_to(error, request.scope["request_id"], request.url.path.encode()))
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code, detail = {
-        404: ("not_found", f"No route {request.url.path}. See /docs."),
-        405: (
-            "method_not_allowed",
-            f"{request.url.path} does not answer {request.scope['inbound'].method}. See /docs.",
-        ),
-    }.get(error.status_code, ("malformed_request", error.detail))
-    told = dict(error.headers or {})
-    if told.get("Allow") == "GET":
-        told["Allow"] = "GET, HEAD"  # the edge answers HEAD wherever there is a GET
-    headers = [(name.lower().encode(), value.encode()) for name, value in told.items()]
-    path = request.url.path.encode()
-    return _problem(request, problem_reply(code, detail, request.scope["request_id"], headers, error.status_code, path))
-
-
-def _problem(request: Request, reply: Reply) -> Response:
-    request.scope["problem_code"] = reply.code
-    return _response(reply)
 
 
 def _one_line_failures(send: Send) -> Send:

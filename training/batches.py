@@ -15,7 +15,7 @@ import numpy.typing as npt
 from training.augmentation import Augmentation, augment
 from training.data import NO_DIGIT, Digits, Pixels
 from training.losses import targets
-from training.recipes import Recipe
+from training.recipe import Recipe
 
 # What a lesson's copies are changed by each time they are shown: too little for what was said of them to be wrong.
 # The same copies again and again are learnt by heart (docs/log.md, 2026-11-28).

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import ResumeError
-from training.recipes import Recipe
+from training.recipe import Recipe
 
 LATEST = "latest.keras"  # with the optimiser's state
 MEASURED = "measured.keras"  # the weights that this epoch's figures are of: their average, where the recipe has one

@@ -25,7 +25,7 @@ from training.errors import ResumeError
 from training.evaluation import keras_outputs
 from training.fitting import fit
 from training.networks import build
-from training.recipes import Distillation, Recipe
+from training.recipe import Distillation, Recipe
 
 CHUNK = 500  # images at once
 

@@ -17,7 +17,7 @@ from training.data import Digits
 from training.interruption import Interruption, deferred
 from training.losses import DigitAccuracy, loss, targets
 from training.networks import MOMENTUM, build
-from training.recipes import Optimiser, Recipe
+from training.recipe import Optimiser, Recipe
 
 Weights = list[npt.NDArray[np.float32]]
 AVERAGED_STEPS = 4  # the average takes every fourth step's weights: fetching them takes time

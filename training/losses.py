@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from training.recipes import Recipe
+from training.recipe import Recipe
 
 OUTLIER_WEIGHT = 0.3  # of "is there a digit at all?" beside "which one?"
 

@@ -9,7 +9,7 @@ import numpy as np
 from training import outliers, pictures
 from training.cache import cached
 from training.data import NO_DIGIT, Digits
-from training.recipes import Recipe
+from training.recipe import Recipe
 
 OUTLIER_EPOCHS = 6  # an epoch draws its outliers from this many times as many
 

@@ -12,7 +12,7 @@ from functools import partial
 import keras
 from keras import layers
 
-from training.recipes import Convolution, Convolutional, Dense, Recipe
+from training.recipe import Convolution, Convolutional, Dense, Recipe
 
 Norm = Callable[[], layers.Layer]  # makes one BatchNorm
 OUTLIER_UNITS = 32  # between the last features and the eleventh output; a linear one refused less (docs/log.md)

@@ -45,7 +45,9 @@ SHARES = {
 
 def rendered(digits: Digits, folder: Path) -> Digits:
     """One picture of each digit under a condition of its own; kept in `folder` for the next run."""
-    sources = (Path(module) for module in (augmentation.__file__, bitmaps.__file__, ink.__file__, photos.__file__, __file__))
+    sources = (
+        Path(module) for module in (augmentation.__file__, bitmaps.__file__, ink.__file__, photos.__file__, __file__)
+    )
     return Digits(cached(folder, "pictures", digits, sources, lambda: render_all(digits)), digits.labels)
 
 

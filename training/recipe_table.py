@@ -21,7 +21,7 @@ from training import recipes
 from training.data import Dataset, Digits, load
 from training.errors import TrainingError, told_in_one_line
 from training.evaluation import open_model
-from training.recipes import Dense, Recipe
+from training.recipe import Dense, Recipe
 from training.train import DEFAULT_SEED, run
 
 START, END = "<!-- table: make recipes -->", "<!-- end of table -->"

@@ -26,7 +26,7 @@ from training.checkpoint import TEACHERS, Checkpoints, State, fingerprint
 from training.data import Dataset, Pixels, Split, load, split
 from training.errors import CheckFailed, Interrupted, TrainingError, told_in_one_line
 from training.interruption import deferred, handled
-from training.recipes import Recipe
+from training.recipe import Recipe
 
 DEFAULT_SEED = 0
 SPLIT_SEED = 0  # one split for every seed: fits can be compared, and share what was rendered

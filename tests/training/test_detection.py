@@ -13,6 +13,7 @@ from training.detection import area, compare, compare_rivals, main, read_unseen
 from training.errors import TrainingError
 from training.networks import build
 from training.outliers import strangers
+from training.recipe import Dense
 
 FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
 
@@ -31,7 +32,7 @@ def test_the_area_is_how_often_another_picture_scores_above_a_digit():
 def test_every_way_is_tried_on_every_family_and_on_strangers():
     digits = draw(400)
     parts = split(digits, 0.3, 0.3, 0)
-    recipe = replace(recipes.find("dense"), network=recipes.Dense((16,)), outliers=0.5)
+    recipe = replace(recipes.find("dense"), network=Dense((16,)), outliers=0.5)
     table = compare(build(recipe), parts, {"mine": digits.images[:20]}, images=5)
     assert table[0].count("|") == 8
     assert "trained" in table[0]
@@ -43,7 +44,7 @@ def test_every_way_is_tried_on_every_family_and_on_strangers():
 
 def test_digits_that_could_be_two_are_counted():
     digits = draw(200)
-    recipe = replace(recipes.find("dense"), network=recipes.Dense((16,)), outliers=0.0)
+    recipe = replace(recipes.find("dense"), network=Dense((16,)), outliers=0.0)
     table = compare_rivals(build(recipe), split(digits, 0.4, 0.4, 0), images=10)
     assert len(table) == 6
     assert all(row.count("|") == 6 for row in table)

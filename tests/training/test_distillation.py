@@ -10,7 +10,7 @@ from training.checkpoint import TEACHERS
 from training.data import split
 from training.distillation import learn_from, prepare
 from training.networks import build
-from training.recipes import Distillation
+from training.recipe import Distillation
 
 TAUGHT = replace(
     recipes.find("dense-512"),

@@ -19,7 +19,7 @@ from training.losses import (
     loss,
     targets,
 )
-from training.recipes import Optimiser
+from training.recipe import Optimiser
 
 RECIPE = replace(recipes.find("dense-512"), batch_size=32, augmentation=Augmentation(shift=2))
 
