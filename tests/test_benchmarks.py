@@ -1,5 +1,6 @@
 """The benchmark measures what it says, and the guard on the hot path: CPU time against the tutorial app's."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from benchmarks import answers, systems
+from benchmarks import answers, inside, systems
 from benchmarks.client import percentile
 from benchmarks.goals import Goal
 from benchmarks.guard import cpu_ratio
@@ -105,3 +106,8 @@ def test_a_goal_tells_what_must_hold_from_what_is_aimed_at(measured: float | Non
 @pytest.mark.parametrize(("measured", "verdict"), [(2.5, "aim reached"), (1.5, "good"), (0.5, "MISSED")])
 def test_of_some_goals_more_is_better(measured: float, verdict: str) -> None:
     assert Goal("speed", measured, must=1.0, aim=2.0, at_most=False).verdict() == verdict
+
+
+def test_a_picture_of_a_batch_costs_less_than_one_alone(repository: Path) -> None:
+    found = asyncio.run(inside.costs(repository, repeats=5))
+    assert 0 < found["batch of 64"] < found["raw body"]
