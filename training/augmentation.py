@@ -187,8 +187,7 @@ def _upstroke(image: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.N
     y, x = np.nonzero(image > DARK)
     top, bottom = (y.min(), x[y == y.min()].mean()), (y.max(), x[y == y.max()].mean())
     height = bottom[0] - top[0]
-    # No flatter: a flag that droops by less is how a seven's bar is written.
-    length, angle = height * rng.uniform(0.2, 0.55), np.deg2rad(rng.uniform(45, 70))
+    length, angle = height * rng.uniform(0.2, 0.6), np.deg2rad(rng.uniform(30, 65))
     width = rng.uniform(1.0, 2.8)
     stroke = segment(top, (top[0] + length * np.sin(angle), top[1] - length * np.cos(angle)), width)
     if rng.random() < 0.25:

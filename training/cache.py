@@ -23,7 +23,8 @@ def cached(folder: Path, name: str, digits: Digits, sources: Iterable[Path], mak
         print(f"Making {file} (once)", file=sys.stderr, flush=True)
         folder.mkdir(parents=True, exist_ok=True)
         _write(file, make())
-    images: Pixels = np.load(file)
+    # Mapped, since teachers' copies of the digits are gigabytes: the kernel lets go of what it needs elsewhere.
+    images: Pixels = np.load(file, mmap_mode="r")
     return images
 
 

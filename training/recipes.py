@@ -76,9 +76,9 @@ RECIPES = {
                     Convolution(192),
                 ),
             ),
-            epochs=40,
+            epochs=28,
             augmentation=HANDWRITING,
-            **{**SERVED, "distillation": Distillation("cnn-teacher", networks=3, copies=40)},
+            **{**SERVED, "distillation": Distillation("cnn-teacher", networks=3, copies=20)},
             target_accuracy=0.995,
         ),
         # Teaches the two above. It is not served: in floats it takes twice the time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +12,20 @@ from PIL import Image
 from service.imaging.grey import GreyImage
 
 Plane = npt.NDArray[np.float32]  # (height, width)
+Values = npt.NDArray[np.float64]  # (pixels,) or (pixels, terms)
 Histogram = npt.NDArray[np.float64]  # (256,): the share of the pixels at each grey level
 InkMap = npt.NDArray[np.float32]  # (height, width): 0 bare ground, 1 as far from it as a grey value can be
 
 COARSE_SIDE = 64  # px: light and shadow are followed on a picture this large
+SMOOTH_SIDE = 32  # px: and light without shadows on one this large
 SMALL_SIDE = 64  # px: a picture this small is a drawing or a crop; light may fall off over it, but has no edges
 SHADED_SIDE = 24  # px: in fewer, strokes outweigh what is between them
 TILTED = 0.15  # of the contrast: light that differs by less over a small picture is even
 TILT_ROUNDS = 4
+DEGREE = 4  # of the polynomial that light falling off follows: a vignette goes with the fourth power
+SMOOTH_ROUNDS = 8
+INK_PERCENTILE = 99.8  # so much of a picture is paler than the ink of a small digit in it
+MOST_INK = 0.3  # of the picture
 FLAT = 0.8  # of the bare ground: as much lies near a plane where that is what light does
 
 
@@ -93,6 +100,54 @@ def _plane(pixels: GreyImage, level: float, ink: float) -> Plane | None:
     if np.ptp(plane) < TILTED * abs(ink):
         return np.full((1, 1), level, np.float32)
     return plane.reshape(height, width).astype(np.float32)
+
+
+def smooth_ground(pixels: GreyImage) -> Ground | None:
+    """The ground where light only falls off: a lamp, a vignette. None where a shadow's edge, or all else, parts it.
+
+    Robust least squares of a polynomial: thick strokes, which outweigh the paper in any window, are left out.
+    """
+    coarse = shrunk(pixels, SMOOTH_SIDE)
+    height, width = coarse.shape
+    basis, values = _polynomials(height, width), coarse.reshape(-1).astype(np.float64)
+    best: tuple[float, Ground] | None = None
+    for dark in (True, False):
+        surface, apart = _bare(basis, values, -1 if dark else 1)
+        near, pale = float((np.abs(apart) < TILTED).mean()), float((apart < 0.5).mean())
+        if pale > 1 - MOST_INK and near > FLAT * pale and (best is None or near > best[0]):
+            best = near, Ground(surface.reshape(height, width).astype(np.float32), dark=dark, even=False)
+    return None if best is None else best[1]
+
+
+@lru_cache(maxsize=64)
+def _polynomials(height: int, width: int) -> Values:
+    """(pixels, terms): all products of powers of row and column up to `DEGREE`."""
+    down, across = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].reshape(2, -1)
+    return np.stack([down**i * across**j for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)], axis=1)
+
+
+def _bare(basis: Values, values: Values, sign: int) -> tuple[Values, Values]:
+    """The surface through what is no ink, and how far the values are from it: 0 bare, 1 as far as ink is."""
+    kept = np.ones(len(values), bool)
+    for _ in range(SMOOTH_ROUNDS):
+        surface = _through(basis, values, kept)
+        apart = sign * (values - surface)
+        spread = 1.4826 * float(np.median(np.abs(apart[kept])))
+        kept = (apart < 2 * spread) & (apart > -4 * spread)
+    ink = float(np.percentile(apart, INK_PERCENTILE))
+    for _ in range(TILT_ROUNDS):
+        kept = np.abs(apart) < 0.25 * ink
+        surface = _through(basis, values, kept)
+        apart = sign * (values - surface)
+        ink = float(np.percentile(apart, INK_PERCENTILE))
+    return surface, apart / max(ink, 1e-6)
+
+
+def _through(basis: Values, values: Values, kept: npt.NDArray[np.bool_]) -> Values:
+    """Least squares over the `kept` values, by the normal equations: 15 unknowns, which are nearly orthogonal."""
+    some = basis * kept[:, None]
+    surface: Values = basis @ np.linalg.solve(some.T @ basis + 1e-6 * np.eye(basis.shape[1]), some.T @ values)
+    return surface
 
 
 def uneven_ground(pixels: GreyImage, window: float) -> Ground:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.imaging.background import SMALL_SIDE, InkMap, Plane
+from service.imaging.boxes import without_box
 from service.imaging.rules import Mask, without_rules
 
 Labels = npt.NDArray[np.int32]  # (height, width): 0 no mark, else its number
@@ -48,7 +49,8 @@ def find_digit(ink: InkMap, faintest: float = FAINTEST) -> Mark | None:
     if max(ink.shape) > SMALL_SIDE:  # smaller ones are crops, in which only the digit can be so long
         strokes, framed = _without_frame(strokes)
         strokes, ruled = without_rules(strokes)
-        steps += ["page_edge_removed"] * framed + ["lines_removed"] * ruled
+        strokes, boxed = without_box(strokes)
+        steps += ["page_edge_removed"] * framed + ["lines_removed"] * ruled + ["box_removed"] * boxed
     strong = ink[strokes]
     if strong.size == 0:
         return None

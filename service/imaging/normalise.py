@@ -15,7 +15,7 @@ from PIL import Image
 
 from service.errors import InvalidImage
 from service.imaging import convention
-from service.imaging.background import SMALL_SIDE, Ground, InkMap, Plane, even_ground, uneven_ground
+from service.imaging.background import SMALL_SIDE, Ground, InkMap, Plane, even_ground, smooth_ground, uneven_ground
 from service.imaging.decode import Picture
 from service.imaging.fit import BOX, FINE, SIDE, fit, stroke_width
 from service.imaging.grey import GreyImage
@@ -32,6 +32,7 @@ LEAST_SHARED = (
 )
 NOISY = 25  # grey levels of noise's deviation; rendered pictures and the wild sample have 7 at most (docs/log.md)
 MOST_SMOOTHING = 3
+FAINT_INK = 0.15  # of what ink can be: a pencil's, or a shadow's
 VIEW_SIDE = 320  # px: the digit is looked for on a picture this large; its strokes are then cut from the larger one
 
 
@@ -87,19 +88,24 @@ def found_in(picture: Picture) -> Normalised:
     pixels, smoothed = _denoised(pixels)
     steps = [*picture.steps, *(["denoised"] if smoothed else [])]
     view = _view(pixels)
-    found = None
-    if max(view.shape) > SMALL_SIDE and (page := find_page(view)) is not None:
+    found: tuple[Ground, Mark | None] | None = _in_smooth_light(view, noisy=smoothed)
+    if found is None and max(view.shape) > SMALL_SIDE and (page := find_page(view)) is not None:
         inner = _cut(pixels, page)
         if (found := _found(_view(inner), noisy=smoothed))[1] is not None:
             pixels = inner
             steps.append("page_found")
     ground, mark = found if found is not None and found[1] is not None else _found(view, noisy=smoothed)
     steps += [*(["inverted"] if ground.dark else []), *([] if ground.even else ["light_flattened"])]
-    if mark is None or (mark.sides > 1 and not ground.even):  # what meets two sides is light
+    if mark is None or (not ground.even and _is_light(mark)):
         return Normalised(np.zeros((SIDE, SIDE), np.uint8), tuple(steps), ("blank",))
     steps += [*mark.steps, "cropped", "centred"]
-    warnings = (*mark.warnings, *(["low_contrast"] if mark.level < 0.15 else []))
+    warnings = (*mark.warnings, *(["low_contrast"] if mark.level < FAINT_INK else []))
     return Normalised(fit(_strokes(pixels, ground, mark)), tuple(steps), warnings)
+
+
+def _is_light(mark: Mark) -> bool:
+    """Whether what is left of uneven light is more of it: it meets two sides, or one and is as pale as light is."""
+    return mark.sides > 1 or (mark.sides == 1 and mark.level < FAINT_INK)
 
 
 def is_noise(pixels: GreyImage) -> bool:
@@ -153,6 +159,16 @@ def _cut(pixels: GreyImage, box: Box) -> GreyImage:
     height, width = pixels.shape
     left, top, right, bottom = box
     return pixels[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
+
+
+def _in_smooth_light(view: GreyImage, *, noisy: bool) -> tuple[Ground, Mark] | None:
+    """Ground and digit where light falls off without an edge and the digit lies alone in it."""
+    if max(view.shape) <= SMALL_SIDE or even_ground(view, noisy=noisy) is not None:
+        return None
+    if (ground := smooth_ground(view)) is None:
+        return None
+    mark = find_digit(ground.ink(view))
+    return None if mark is None or mark.sides or mark.warnings else (ground, mark)
 
 
 def _found(view: GreyImage, *, noisy: bool) -> tuple[Ground, Mark | None]:

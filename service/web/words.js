@@ -52,6 +52,7 @@ const STEPS = {
   inverted: "Dark ink turned light",
   light_flattened: "Uneven light flattened",
   lines_removed: "Ruled lines removed",
+  box_removed: "The box around it removed",
   low_contrast: "Very little contrast",
   page_edge_removed: "The paper's edge removed",
   page_found: "The sheet of paper found",

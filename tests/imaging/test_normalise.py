@@ -113,6 +113,54 @@ def test_ruled_lines_are_taken_out(turned: bool) -> None:
     assert likeness(done.pixels, result(photo(seven(300, 300, 14))).pixels) > 0.85
 
 
+def boxed(tilt: float = 0.0, touch: bool = False) -> npt.NDArray[np.uint8]:
+    """The seven in a thin frame that does not reach the picture's edge, turned by `tilt` degrees."""
+    image = Image.fromarray(np.pad(seven(200, 160, 10), 80))
+    bottom = 240 if touch else 265
+    ImageDraw.Draw(image).rectangle((90, 95, 230, bottom), outline=255, width=3)
+    return np.asarray(image.rotate(tilt, Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("tilt", [0.0, 2.5, -3.0])
+def test_a_box_around_the_digit_is_taken_out(tilt: float) -> None:
+    done = result(photo(boxed(tilt)))
+    assert "box_removed" in done.steps
+    assert done.warnings == ()
+    assert likeness(done.pixels, REFERENCE) > 0.7
+
+
+def test_a_box_that_the_digit_touches_is_taken_out() -> None:
+    done = result(photo(boxed(touch=True)))
+    assert "box_removed" in done.steps
+    assert likeness(done.pixels, REFERENCE) > 0.6
+
+
+def test_an_empty_box_is_no_box_around_a_digit() -> None:
+    image = Image.new("L", (300, 300))
+    ImageDraw.Draw(image).rectangle((60, 60, 240, 240), outline=255, width=4)
+    assert "box_removed" not in result(photo(np.asarray(image))).steps
+
+
+@pytest.mark.parametrize("pen", [12, 45])
+def test_a_vignette_is_neither_ink_nor_desk(pen: int) -> None:
+    down, across = np.mgrid[-1:1:200j, -1:1:160j]
+    done = result(photo(seven(pen=pen), 1 - 0.4 * (down**2 + across**2)))
+    assert done.warnings == ()
+    assert "page_found" not in done.steps
+    assert likeness(done.pixels, result(photo(seven(pen=pen))).pixels) > 0.85
+
+
+def test_a_strip_of_desk_beside_the_page_is_not_taken_for_the_digit() -> None:
+    page = photo(seven(300, 300, 14), np.linspace(1, 0.7, 300)[None])
+    page[:, :12] = 60
+    assert likeness(result(page).pixels, result(photo(seven(300, 300, 14))).pixels) > 0.85
+
+
+def test_light_that_falls_off_towards_a_side_is_no_ink() -> None:
+    light = np.tile(np.clip(np.linspace(0.3, 2, 300), 0, 1), (200, 1))
+    assert "blank" in result(photo(np.zeros((200, 300), np.uint8), light)).warnings
+
+
 def test_dust_is_not_taken_for_the_digit() -> None:
     dusty = seven().copy()
     for y, x in np.random.default_rng(2).integers(0, 150, (25, 2)):
