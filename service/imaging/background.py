@@ -133,7 +133,7 @@ def _bare(basis: Values, values: Values, sign: int) -> tuple[Values, Values]:
         surface = _through(basis, values, kept)
         apart = sign * (values - surface)
         spread = 1.4826 * float(np.median(np.abs(apart[kept])))
-        kept = (apart < 2 * spread) & (apart > -4 * spread)
+        kept = (apart <= 2 * spread) & (apart >= -4 * spread)  # at least half, whatever the values
     ink = float(np.percentile(apart, INK_PERCENTILE))
     for _ in range(TILT_ROUNDS):
         kept = np.abs(apart) < 0.25 * ink
