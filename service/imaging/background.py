@@ -156,7 +156,9 @@ def uneven_ground(pixels: GreyImage, window: float) -> Ground:
     surface = _local_median(coarse, max(3, round(window * min(coarse.shape))))
     residual = coarse - surface
     margin = 4 * float(np.median(np.abs(residual)))
-    dark = float(np.maximum(-residual - margin, 0).sum()) >= float(np.maximum(residual - margin, 0).sum())
+    # Squared, since ink stands out by more than what is left of a shadow's edge, which is longer.
+    below, above = np.maximum(-residual - margin, 0), np.maximum(residual - margin, 0)
+    dark = float(np.vdot(below, below)) >= float(np.vdot(above, above))
     return Ground(surface, dark=dark, even=False)
 
 

@@ -20,6 +20,8 @@ NOISES = 4.5  # standard deviations of bare paper that a stroke must stand out b
 FAINT = 0.3  # of the ink's level: where a fine pen skips, and more than most ruled lines have
 SPECK = 0.03  # of the main mark's area: smaller ones are dust
 NEAR = 0.2  # of the digit's longer side: a stroke that far away still belongs to it
+STROKE = 0.1  # of the longest mark's extent: what is smaller may be dust
+PALE = 0.4  # of the ink's level: a shadow's edge
 RIVAL = 0.25  # of the main mark's area: a mark that large elsewhere may be a second digit
 
 
@@ -37,8 +39,8 @@ class Mark:
     warnings: tuple[str, ...]
 
 
-def find_digit(ink: InkMap, faintest: float = FAINTEST) -> Mark | None:
-    """The strokes of one digit in `ink`, or None where there are none."""
+def find_digit(ink: InkMap, faintest: float = FAINTEST, *, shaded: bool = False) -> Mark | None:
+    """The strokes of one digit in `ink`, or None where there are none. `shaded`: shadows may have left marks, too."""
     noise = _noise(ink)
     if noise > 0.002:
         ink = binomial(ink)
@@ -56,6 +58,8 @@ def find_digit(ink: InkMap, faintest: float = FAINTEST) -> Mark | None:
         return None
     level = float(np.percentile(strong, 90))
     labels, _ = mahotas.label(strokes & (ink > max(floor, FAINT * level)), EIGHT)
+    if shaded:
+        labels = _without_pale(labels, ink)
     chosen, warnings = _grouped(labels)
     mask = chosen[labels]
     sides = sum(bool(side.any()) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
@@ -100,6 +104,18 @@ def _without_frame(mask: Mask) -> tuple[Mask, bool]:
     if not frame.any() or not (inner & tall & (sizes > 0.0004 * mask.size)).any():
         return mask, False
     return mask & ~frame[labels], True
+
+
+def _without_pale(labels: Labels, ink: InkMap) -> Labels:
+    """Without the edges of shadows: long marks that are far paler than a smaller one, which is ink."""
+    boxes = mahotas.labeled.bbox(labels)
+    extent = np.maximum(boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2])
+    extent[0] = 0
+    levels = mahotas.labeled.labeled_max(ink, labels)
+    ink_level = levels[extent >= max(STROKE * extent.max(), STROKE / 2 * min(labels.shape))].max(initial=0)
+    kept = levels >= PALE * ink_level
+    kept[0] = False
+    return mahotas.label(kept[labels], EIGHT)[0] if not kept[1:].all() else labels
 
 
 def _grouped(labels: Labels) -> tuple[npt.NDArray[np.bool_], list[str]]:

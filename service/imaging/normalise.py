@@ -178,11 +178,11 @@ def _found(view: GreyImage, *, noisy: bool) -> tuple[Ground, Mark | None]:
         return ground, find_digit(ink, max(FAINTEST, 0.12 * float(np.percentile(ink, 99.5))))
     close, wide = (uneven_ground(view, window) for window in WINDOWS)
     close = replace(close, dark=wide.dark)  # in a small window thick strokes outweigh the paper
-    mark = find_digit(close.ink(view))
+    mark = find_digit(close.ink(view), shaded=True)
     apart = float(np.percentile(np.abs(close.surface - wide.surface), 99))
     if apart < AGREED * max(64.0, float(wide.surface.mean())):
         return close, mark
-    bold = find_digit(wide.ink(view))
+    bold = find_digit(wide.ink(view), shaded=True)
     if bold is not None and (mark is None or _bolder(bold, mark)):
         return wide, bold
     return close, mark

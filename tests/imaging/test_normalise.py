@@ -150,6 +150,30 @@ def test_a_vignette_is_neither_ink_nor_desk(pen: int) -> None:
     assert likeness(done.pixels, result(photo(seven(pen=pen))).pixels) > 0.85
 
 
+def shaded(beyond: npt.NDArray[np.float64], depth: float) -> Normalised:
+    """A small seven on paper; where `beyond` is above 0, in px, a shadow takes `depth` of the light."""
+    ink = np.zeros((320, 320), np.uint8)
+    ink[230:290, 200:248] = seven(60, 48, 5)
+    return result(photo(ink, 1 - depth / (1 + np.exp(-beyond))))
+
+
+DOWN, ACROSS = np.mgrid[:320, :320].astype(float)
+
+
+@pytest.mark.parametrize("width", [2.0, 6.0, 10.0])
+@pytest.mark.parametrize("depth", [0.3, 0.5])
+def test_a_shadows_edge_does_not_tell_the_polarity(width: float, depth: float) -> None:
+    done = shaded((100 + 0.5 * ACROSS - DOWN) / width, depth)
+    assert done.warnings == ()
+    assert likeness(done.pixels, REFERENCE) > 0.85
+
+
+def test_a_shadows_corner_is_no_second_mark() -> None:
+    done = shaded(np.minimum(150 - DOWN, 160 - ACROSS), 0.3)
+    assert done.warnings == ()
+    assert likeness(done.pixels, REFERENCE) > 0.85
+
+
 def test_a_strip_of_desk_beside_the_page_is_not_taken_for_the_digit() -> None:
     page = photo(seven(300, 300, 14), np.linspace(1, 0.7, 300)[None])
     page[:, :12] = 60
