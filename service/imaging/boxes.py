@@ -6,10 +6,10 @@ import mahotas
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]  # (height, width)
+from service.imaging.rules import EIGHT, Mask
+
 Profile = npt.NDArray[np.intp]  # for each line across a side, how far in its first pixel lies
 
-EIGHT = np.ones((3, 3), bool)
 LEAST_SIDE = 16  # px
 LEAST = 0.25  # of the frame's shorter side: a smaller outline is a zero's, or a doodle's
 STRAIGHT = 0.02  # of the box's other side: how far a side may stray from a straight line

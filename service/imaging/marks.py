@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from service.imaging.background import SMALL_SIDE, InkMap, Plane
 from service.imaging.boxes import without_box
-from service.imaging.rules import Mask, without_rules
+from service.imaging.rules import EIGHT, Mask, without_rules
 
 Labels = npt.NDArray[np.int32]  # (height, width): 0 no mark, else its number
 
-EIGHT = np.ones((3, 3), bool)
 FAINTEST = 0.03  # of the range: less ink than this cannot be told from a canvas' own rounding
 NOISES = 4.5  # standard deviations of bare paper that a stroke must stand out by
 FAINT = 0.3  # of the ink's level: where a fine pen skips, and more than most ruled lines have

@@ -19,8 +19,9 @@ from service.imaging.background import SMALL_SIDE, Ground, InkMap, Plane, even_g
 from service.imaging.decode import Picture
 from service.imaging.fit import BOX, FINE, SIDE, fit, stroke_width
 from service.imaging.grey import GreyImage
-from service.imaging.marks import EIGHT, FAINTEST, Mark, binomial, find_digit
+from service.imaging.marks import FAINTEST, Mark, binomial, find_digit
 from service.imaging.page import Box, find_page
+from service.imaging.rules import EIGHT
 
 WINDOWS = (0.16, 0.45)  # of the shorter side: how closely light and shadow are followed
 AGREED = 0.1  # of the ground's brightness: nothing but shadow or thick strokes parts the two windows by more
@@ -88,13 +89,16 @@ def found_in(picture: Picture) -> Normalised:
     pixels, smoothed = _denoised(pixels)
     steps = [*picture.steps, *(["denoised"] if smoothed else [])]
     view = _view(pixels)
-    found: tuple[Ground, Mark | None] | None = _in_smooth_light(view, noisy=smoothed)
-    if found is None and max(view.shape) > SMALL_SIDE and (page := find_page(view)) is not None:
+    large = max(view.shape) > SMALL_SIDE
+    even = even_ground(view, noisy=smoothed)
+    found: tuple[Ground, Mark | None] | None = _in_smooth_light(view) if large and even is None else None
+    if found is None and large and (page := find_page(view)) is not None:
         inner = _cut(pixels, page)
-        if (found := _found(_view(inner), noisy=smoothed))[1] is not None:
+        inner_view = _view(inner)
+        if (found := _found(inner_view, even_ground(inner_view, noisy=smoothed)))[1] is not None:
             pixels = inner
             steps.append("page_found")
-    ground, mark = found if found is not None and found[1] is not None else _found(view, noisy=smoothed)
+    ground, mark = found if found is not None and found[1] is not None else _found(view, even)
     steps += [*(["inverted"] if ground.dark else []), *([] if ground.even else ["light_flattened"])]
     if mark is None or (not ground.even and _is_light(mark)):
         return Normalised(np.zeros((SIDE, SIDE), np.uint8), tuple(steps), ("blank",))
@@ -161,21 +165,19 @@ def _cut(pixels: GreyImage, box: Box) -> GreyImage:
     return pixels[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
 
 
-def _in_smooth_light(view: GreyImage, *, noisy: bool) -> tuple[Ground, Mark] | None:
+def _in_smooth_light(view: GreyImage) -> tuple[Ground, Mark] | None:
     """Ground and digit where light falls off without an edge and the digit lies alone in it."""
-    if max(view.shape) <= SMALL_SIDE or even_ground(view, noisy=noisy) is not None:
-        return None
     if (ground := smooth_ground(view)) is None:
         return None
     mark = find_digit(ground.ink(view))
     return None if mark is None or mark.sides or mark.warnings else (ground, mark)
 
 
-def _found(view: GreyImage, *, noisy: bool) -> tuple[Ground, Mark | None]:
-    """Ground and digit. Uneven light is followed closely, unless that would take the middle of thick strokes for it."""
-    if (ground := even_ground(view, noisy=noisy)) is not None:
-        ink = ground.ink(view)
-        return ground, find_digit(ink, max(FAINTEST, 0.12 * float(np.percentile(ink, 99.5))))
+def _found(view: GreyImage, even: Ground | None) -> tuple[Ground, Mark | None]:
+    """Ground and digit. Light that is not `even` is followed closely, unless that would take thick strokes for it."""
+    if even is not None:
+        ink = even.ink(view)
+        return even, find_digit(ink, max(FAINTEST, 0.12 * float(np.percentile(ink, 99.5))))
     close, wide = (uneven_ground(view, window) for window in WINDOWS)
     close = replace(close, dark=wide.dark)  # in a small window thick strokes outweigh the paper
     mark = find_digit(close.ink(view), shaded=True)

@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]  # (height, width)
 
+EIGHT = np.ones((3, 3), bool)  # a pixel's neighbours, across corners too
+
 STEEPEST = 0.09  # 5 degrees: paper lies a little askew
 SLOPES = np.linspace(-STEEPEST, STEEPEST, 37)
 FULL = 0.6  # of the frame's width: how much of a row a line covers at least, where it is not quite straight

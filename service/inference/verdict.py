@@ -9,6 +9,7 @@ import numpy as np
 
 from service.imaging.grey import GreyImage
 from service.imaging.normalise import Normalised
+from service.imaging.rules import EIGHT
 from service.inference.card import Conformal
 
 Verdict = Literal["digit", "uncertain", "not_a_digit"]
@@ -16,7 +17,6 @@ Reason = Literal["blank", "out_of_distribution", "ambiguous", "several_marks"]
 
 REFUSED = 0.5  # an out_of_distribution_score above this is no digit's: networks are exported so
 RIVAL = 0.05  # a second digit at least this likely makes the first one doubtful (docs/log.md)
-EIGHT = np.ones((3, 3), bool)
 INK = 100  # a pixel above this belongs to a mark
 MARK_HEIGHT = 0.5  # of the ink's height: what is smaller may be a dot, an accent or a broken stroke
 MARK_SHARE = 0.15  # of the ink
