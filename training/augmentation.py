@@ -17,6 +17,7 @@ Strength = npt.NDArray[np.float32]  # (n,), 0 unchanged to 1 fully changed
 SIDE = 28
 CENTRE = (SIDE - 1) / 2
 DARK = 100  # a pixel above this belongs to a stroke
+LONG_UPSTROKES = 0.2  # of all upstrokes
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Augmentation:
 
     Angles in degrees, shifts in pixels. `zoom` and `aspect` are the logarithms' range: 0.25 is from 1/1.28 to 1.28.
     `elastic` is the displacement's standard deviation in pixels. `thicker` and `thinner` are how much of a
-    dilation or erosion by one pixel is mixed in, `serifs` the share of ones and sevens that get European strokes,
-    `mild` the share of images whose strength is near 0.
+    dilation or erosion by one pixel is mixed in, `serifs` the share of zeros, ones and sevens that get strokes which
+    MNIST's writers left out, `mild` the share of images whose strength is near 0.
     """
 
     rotation: float = 0.0
@@ -173,9 +174,9 @@ def change_light(images: Images, settings: Augmentation, strength: Strength, rng
 
 
 def add_serifs(images: Images, labels: npt.NDArray[np.integer], share: float, rng: np.random.Generator) -> Images:
-    """Gives a share of the ones an upstroke and a foot, and of the sevens a bar, as much of the world writes them."""
+    """Gives a share of the zeros a slash, of the ones an upstroke and a foot, and of the sevens a bar."""
     images = images.copy()
-    for label, draw in ((1, _upstroke), (7, _bar)):
+    for label, draw in ((0, _slash), (1, _upstroke), (7, _bar)):
         has_ink = images.max(axis=(1, 2)) > DARK
         for index in np.flatnonzero((labels == label) & has_ink & (rng.random(len(labels)) < share)):
             stroke = draw(images[index], rng)
@@ -183,11 +184,23 @@ def add_serifs(images: Images, labels: npt.NDArray[np.integer], share: float, rn
     return images
 
 
+def _slash(image: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    y, x = np.nonzero(image > DARK)
+    middle = (y.min() + y.max()) / 2, (x.min() + x.max()) / 2
+    reach = np.hypot(np.ptp(y), np.ptp(x)) / 2 * rng.uniform(0.5, 1.2)  # from within the ring to far beyond it
+    angle = np.deg2rad(rng.uniform(30, 70) if rng.random() < 0.75 else rng.uniform(110, 150))
+    down, across = reach * np.sin(angle), reach * np.cos(angle)
+    start, end = (middle[0] + down, middle[1] - across), (middle[0] - down, middle[1] + across)
+    return segment(start, end, rng.uniform(1.0, 2.8))
+
+
 def _upstroke(image: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
     y, x = np.nonzero(image > DARK)
     top, bottom = (y.min(), x[y == y.min()].mean()), (y.max(), x[y == y.max()].mean())
     height = bottom[0] - top[0]
-    length, angle = height * rng.uniform(0.2, 0.6), np.deg2rad(rng.uniform(30, 65))
+    # Some are as long as the stem, and steep; a flat one would make a seven.
+    lengths, angles = ((0.6, 1.0), (45, 75)) if rng.random() < LONG_UPSTROKES else ((0.2, 0.6), (40, 65))
+    length, angle = height * rng.uniform(*lengths), np.deg2rad(rng.uniform(*angles))
     width = rng.uniform(1.0, 2.8)
     stroke = segment(top, (top[0] + length * np.sin(angle), top[1] - length * np.cos(angle)), width)
     if rng.random() < 0.25:

@@ -44,7 +44,7 @@ def _light(frame: tuple[int, int], rng: np.random.Generator, unevenness: float) 
     angle = rng.uniform(0, 2 * np.pi)
     ramp = (rows * np.sin(angle) + columns * np.cos(angle)) / np.sqrt(2)
     vignette = (rows**2 + columns**2) / 2
-    share = rng.uniform(0.2, 1.0)
+    share = rng.uniform(0.0, 1.0)
     light: Plane = (1 - unevenness * (share * (ramp + 1) / 2 + (1 - share) * vignette)).astype(np.float32)
     return light
 
@@ -117,6 +117,7 @@ class Photo:
     drift: float = 0.12
     shadow: bool = False
     lines: str | None = None  # "ruled" or "squared"
+    box: bool = False  # a printed frame around the digit
     edge: bool = False  # the page ends inside the frame
     specks: tuple[int, int] = (0, 3)
     gap: float = 0.0
@@ -137,12 +138,31 @@ class Photo:
         paper = rng.uniform(*self.paper) * (1 + 0.01 * _texture(frame, rng, 3) + 0.012 * _texture(frame, rng, side / 8))
         if self.lines:
             paper = paper * (1 - rng.uniform(0.12, 0.45) * _lines(frame, rng, squared=self.lines == "squared"))
+        if self.box:
+            paper = paper * (1 - rng.uniform(0.4, 0.8) * _box(ink, rng))
         scene = _dusty(paper.astype(np.float32), rng, int(rng.integers(*self.specks, endpoint=True)))
         scene = scene * (1 - rng.uniform(*self.contrast) * ink)
         if self.edge:
             scene = _desk(scene, rng)
         scene = scene * _light(frame, rng, rng.uniform(*self.unevenness))
         return scene * _shadow(frame, rng) if self.shadow else scene
+
+
+def _box(ink: Plane, rng: np.random.Generator) -> Plane:
+    """Coverage 0..1 by the outline of a box that holds the ink, a little askew."""
+    ys, xs = np.nonzero((ink > 0.5).any(1))[0], np.nonzero((ink > 0.5).any(0))[0]
+    if not len(ys):
+        return np.zeros_like(ink)
+    middle, half = ((ys[0] + ys[-1]) / 2, (xs[0] + xs[-1]) / 2), max(np.ptp(ys), np.ptp(xs)) / 2
+    askew = np.deg2rad(rng.uniform(-2.5, 2.5))
+    rows, columns = np.indices(ink.shape, dtype=np.float32)
+    rows, columns = rows - middle[0], columns - middle[1]
+    down, across = rows * np.cos(askew) + columns * np.sin(askew), columns * np.cos(askew) - rows * np.sin(askew)
+    height, width = (half * rng.uniform(1.25, 1.7) for _ in range(2))
+    beyond = np.maximum(np.abs(down) - height, np.abs(across) - width)  # from the outline, negative within
+    pen = max(1.0, rng.uniform(0.004, 0.012) * min(ink.shape))
+    outline: Plane = np.clip(pen / 2 + 0.5 - np.abs(beyond), 0, 1).astype(np.float32)
+    return outline
 
 
 def _desk(scene: Plane, rng: np.random.Generator) -> Plane:
@@ -241,6 +261,8 @@ CONDITIONS: dict[str, Renderer] = {
     "dim_photo": replace(_PEN, paper=(0.2, 0.4), unevenness=(0.3, 0.6)),
     "ruled_paper": replace(_PEN, lines="ruled", pen=(0.03, 0.06)),
     "squared_paper": replace(_PEN, lines="squared", pen=(0.03, 0.06)),
+    "vignette_photo": replace(_PEN, unevenness=(0.35, 0.7)),
+    "boxed_photo": replace(_PEN, box=True, size=(0.25, 0.5), drift=0.08),
     "page_edge": replace(_PEN, edge=True, drift=0.05, size=(0.3, 0.55)),
     "dust": replace(_PEN, specks=(8, 30)),
     "broken_strokes": replace(_PEN, gap=1.0),

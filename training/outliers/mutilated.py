@@ -18,11 +18,33 @@ TURNED = (2, 3, 4, 5, 6, 7, 9)  # turned by a quarter these are no digit; 0, 1 a
 HALF = 14
 FINE = 4  # a digit is enlarged so much before its outline is measured
 CANDIDATES = 150
+RAISED_SHARE = 0.2  # of several digits
 
 
 def several(n: int, digits: Images, _labels: Labels, rng: np.random.Generator) -> Images:
-    """Two to four digits in a row, or two one above the other, apart or touching."""
-    return in_box(_row(digits[rng.integers(len(digits), size=rng.choice([2, 2, 2, 3, 4]))], rng) for _ in range(n))
+    """Two to four digits in a row, two one above the other, apart or touching, or a small one at another's shoulder."""
+    return in_box(
+        _raised(digits[rng.integers(len(digits), size=2)], rng)
+        if rng.random() < RAISED_SHARE
+        else _row(digits[rng.integers(len(digits), size=rng.choice([2, 2, 2, 3, 4]))], rng)
+        for _ in range(n)
+    )
+
+
+def _raised(images: Images, rng: np.random.Generator) -> Sheet:
+    """A digit and a smaller one beside it, as an exponent or an index stands."""
+    large, small = (_cropped(image) for image in images)
+    scale = rng.uniform(0.35, 0.65)
+    size = max(2, round(small.shape[1] * scale)), max(4, round(small.shape[0] * scale))
+    small = np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BOX))
+    small = small / max(float(small.max()), 1e-3)
+    gap = int(rng.integers(0, 4))
+    sheet = np.zeros((large.shape[0] + 6, large.shape[1] + gap + small.shape[1]), np.float32)
+    sheet[3:-3, : large.shape[1]] = large
+    top = int(rng.integers(0, 6)) if rng.random() < 0.7 else int(rng.integers(max(1, len(sheet) - len(small) + 1)))
+    view = sheet[top : top + len(small), large.shape[1] + gap :]
+    view[:] = small[: len(view)]
+    return _enlarged(sheet if rng.random() < 0.8 else np.ascontiguousarray(sheet[:, ::-1]))
 
 
 def _row(images: Images, rng: np.random.Generator) -> Sheet:

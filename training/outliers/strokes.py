@@ -36,7 +36,7 @@ def scribbles(n: int, rng: np.random.Generator) -> Images:
 
 def shapes(n: int, rng: np.random.Generator) -> Images:
     """Polygons, discs, arrows, grids, ticks, waves; no outline that a hand could mean as a 0, 1 or 7."""
-    return _drawn((_polygon, _disc, _triangle, _arrow, _grid, _cross, _tick, _wave, _bars, _target, _house), n, rng)
+    return _drawn(SHAPES, n, rng)
 
 
 def stars(n: int, rng: np.random.Generator) -> Images:
@@ -193,6 +193,22 @@ def _house(rng: np.random.Generator) -> Drawing:
     return [walls, roof, _line((0.4, 1), (0.4, 0.7), (0.6, 0.7), (0.6, 1))]
 
 
+def _cloud(rng: np.random.Generator) -> Drawing:
+    """An outline of bows."""
+    bows = int(rng.integers(5, 9))
+    angle = np.linspace(0, 2 * np.pi, 12 * bows + 1)
+    radius = 0.36 + rng.uniform(0.12, 0.2) * np.abs(np.sin(bows * angle / 2 + rng.uniform(0, 3)))
+    points = 0.5 + radius[:, None] * np.stack([np.cos(angle), rng.uniform(0.5, 0.9) * np.sin(angle)], 1)
+    return [Line(points, filled=rng.random() < 0.3)]
+
+
+def _bolt(rng: np.random.Generator) -> Drawing:
+    """A flash of lightning."""
+    upper, lower = rng.uniform(0.4, 0.5), rng.uniform(0.5, 0.65)
+    points = [(0.6, 0), (0.1, lower), (0.45, lower), (0.3, 1), (0.9, upper), (0.5, upper), (0.6, 0)]
+    return [Line(np.array(points), filled=rng.random() < 0.7)]
+
+
 def _star(rng: np.random.Generator) -> Drawing:
     rays = int(rng.integers(5, 9))
     if rays == 5 and rng.random() < 0.4:  # in one stroke, as children draw it
@@ -207,3 +223,20 @@ def _heart(rng: np.random.Generator) -> Drawing:
     x = 16 * np.sin(t) ** 3
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
     return [Line(np.stack([0.5 + x / 34, 0.5 - y / 34], 1), filled=rng.random() < 0.5)]
+
+
+SHAPES: tuple[Draughtsman, ...] = (
+    _polygon,
+    _disc,
+    _triangle,
+    _arrow,
+    _grid,
+    _cross,
+    _tick,
+    _wave,
+    _bars,
+    _target,
+    _house,
+    _cloud,
+    _bolt,
+)

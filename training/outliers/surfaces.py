@@ -17,7 +17,7 @@ TEXTURES_PLACED = 0.6  # what the service cuts out of a texture is most like a d
 
 
 def textures(n: int, rng: np.random.Generator, placed: float = TEXTURES_PLACED) -> Images:
-    """Stripes, bands, checks, clouds, gradients, dots, rings, of any contrast; a share `placed` by the service."""
+    """Stripes, checks, clouds, cells, creases, hatching and more, of any contrast; a share `placed` by the service."""
     return _seen([_lit(_pick(rng, TEXTURES), rng) for _ in range(n)], rng, placed)
 
 
@@ -129,6 +129,38 @@ def _crossed(side: int, rng: np.random.Generator) -> Levels:
     return _stripes(side, rng) + rng.uniform(0.4, 1) * _stripes(side, rng)
 
 
+def _cells(side: int, rng: np.random.Generator) -> Levels:
+    """Flat patches around random points, or the borders between them: stones, leather, dry earth."""
+    y, x = np.mgrid[:side, :side] * (28 / side)
+    points = rng.uniform(-4, 32, (int(rng.integers(6, 40)), 2))
+    away = np.hypot(y[..., None] - points[:, 0], x[..., None] - points[:, 1])
+    if rng.random() < 0.6:
+        return rng.random(len(points))[away.argmin(axis=2)]
+    first, second = np.moveaxis(np.partition(away, 1, axis=2)[..., :2], 2, 0)
+    return np.clip(second - first, 0, rng.uniform(0.8, 3))
+
+
+def _creases(side: int, rng: np.random.Generator) -> Levels:
+    """Crumpled paper: facets that meet at folds, each with a light of its own."""
+    levels = np.zeros((side, side))
+    for _ in range(int(rng.integers(3, 10))):
+        y, _ = _grid(side, rng)
+        fold = y - rng.uniform(y.min(), y.max())
+        levels += rng.uniform(-1, 1) * np.abs(fold) / 28 + rng.uniform(-0.3, 0.3) * (fold > 0)
+    return levels
+
+
+def _hatching(side: int, rng: np.random.Generator) -> Levels:
+    """Lines drawn side by side in one direction or two, not quite evenly."""
+    levels = np.zeros((side, side))
+    for _ in range(int(rng.integers(1, 3))):
+        y, x = _grid(side, rng)
+        pitch = rng.uniform(2.5, 9)
+        away = np.abs((y + rng.normal(0, 0.6) * np.sin(x / rng.uniform(3, 12))) % pitch - pitch / 2)
+        levels = np.maximum(levels, np.clip(rng.uniform(0.4, 1.4) + 0.5 - away, 0, 1))
+    return levels
+
+
 def _cloth(side: int, rng: np.random.Generator) -> Levels:
     """Basket weave: warp and weft go over each other in turn."""
     y, x = _grid(side, rng)
@@ -217,6 +249,10 @@ TEXTURES: tuple[Surface, ...] = (
     _spots,
     _rings,
     _crossed,
+    _cells,
+    _cells,
+    _creases,
+    _hatching,
 )
 WEAVES: tuple[Surface, ...] = (_cloth, _bricks, _scales)
 NOISES: tuple[Surface, ...] = (_uniform, _gaussian, _salt_and_pepper, _coarse, _coloured, _specks)
