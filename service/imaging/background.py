@@ -23,10 +23,16 @@ SHADED_SIDE = 24  # px: in fewer, strokes outweigh what is between them
 TILTED = 0.15  # of the contrast: light that differs by less over a small picture is even
 TILT_ROUNDS = 4
 DEGREE = 4  # of the polynomial that light falling off follows: a vignette goes with the fourth power
+# Of row and column, in a polynomial's terms; then those that only products of two terms have.
+POWERS = sorted(((i, j) for i in range(2 * DEGREE + 1) for j in range(2 * DEGREE + 1 - i)), key=sum)
+TERMS = [powers for powers in POWERS if sum(powers) <= DEGREE]
+PRODUCTS = np.array([[POWERS.index((i + k, j + m)) for k, m in TERMS] for i, j in TERMS])
 SMOOTH_ROUNDS = 8
-INK_PERCENTILE = 99.8  # so much of a picture is paler than the ink of a small digit in it
+INK_SHARE = 0.998  # so much of a picture is paler than the ink of a small digit in it
 MOST_INK = 0.3  # of the picture
 FLAT = 0.8  # of the bare ground: as much lies near a plane where that is what light does
+INK_SIDES = np.array([[-1.0], [1.0]])  # ink darker than its ground, and lighter
+ONE_THREAD = 1 << 18  # multiplications: OpenBLAS divides no smaller product among threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +45,32 @@ class Ground:
 
     def ink(self, pixels: GreyImage, box: tuple[float, float, float, float] | None = None) -> InkMap:
         """Ink on `pixels`, which show the part `box` (left, top, right, bottom; shares of the frame) of the picture."""
-        height, width = pixels.shape
-        rows, columns = self.surface.shape
         left, top, right, bottom = box or (0, 0, 1, 1)
-        part = (left * columns, top * rows, right * columns, bottom * rows)
-        image = Image.fromarray(self.surface).resize((width, height), Image.Resampling.BILINEAR, part)
-        surface: Plane = np.asarray(image)
-        values = pixels.astype(np.float32)
+        (height, width), (rows, columns) = pixels.shape, self.surface.shape
+        down, across = _between(rows, top, bottom, height), _between(columns, left, right, width)
+        surface = _product(_product(down, self.surface), across.T)
+        ink: InkMap = pixels.astype(np.float32)
+        ink -= surface
         # Ink on paper swallows a share of the light; chalk and screens add to it.
-        if self.dark:
-            return ((surface - values) / np.maximum(surface, 24)).astype(np.float32, copy=False)
-        return (values - surface) / np.float32(255)
+        ink /= -np.maximum(surface, 24) if self.dark else np.float32(255)
+        return ink
+
+
+def _between(cells: int, first: float, last: float, count: int) -> Plane:
+    """(count, cells): weights that interpolate at `count` places in the part from `first` to `last`, shares of all."""
+    places = cells * (first + (last - first) * (np.arange(count, dtype=np.float32) + 0.5) / count) - 0.5
+    away = places.clip(0, cells - 1)[:, None] - np.arange(cells, dtype=np.float32)
+    weights: Plane = np.maximum(1 - np.abs(away), 0)
+    return weights
+
+
+def _product(first: Plane, second: Plane) -> Plane:
+    """`first @ second` on one thread: those of OpenBLAS cost more than they save here, above all on busy cores."""
+    product = np.empty((len(first), second.shape[1]), np.float32)
+    rows = max(1, ONE_THREAD // second.size)
+    for top in range(0, len(first), rows):
+        np.matmul(first[top : top + rows], second, out=product[top : top + rows])
+    return product
 
 
 def even_ground(pixels: GreyImage, *, noisy: bool) -> Ground | None:
@@ -109,45 +130,59 @@ def smooth_ground(pixels: GreyImage) -> Ground | None:
     """
     coarse = shrunk(pixels, SMOOTH_SIDE)
     height, width = coarse.shape
-    basis, values = _polynomials(height, width), coarse.reshape(-1).astype(np.float64)
-    best: tuple[float, Ground] | None = None
-    for dark in (True, False):
-        surface, apart = _bare(basis, values, -1 if dark else 1)
-        near, pale = float((np.abs(apart) < TILTED).mean()), float((apart < 0.5).mean())
-        if pale > 1 - MOST_INK and near > FLAT * pale and (best is None or near > best[0]):
-            best = near, Ground(surface.reshape(height, width).astype(np.float32), dark=dark, even=False)
-    return None if best is None else best[1]
+    surfaces, apart = _bare(_monomials(height, width), coarse.reshape(-1).astype(np.float64))
+    near, pale = (np.abs(apart) < TILTED).mean(axis=1), (apart < 0.5).mean(axis=1)
+    likely = np.where((pale > 1 - MOST_INK) & (near > FLAT * pale), near, 0)
+    best = int(likely.argmax())
+    if not likely[best]:
+        return None
+    return Ground(surfaces[best].reshape(height, width).astype(np.float32), dark=best == 0, even=False)
 
 
-@lru_cache(maxsize=64)
-def _polynomials(height: int, width: int) -> Values:
-    """(pixels, terms): all products of powers of row and column up to `DEGREE`."""
+@lru_cache(maxsize=16)
+def _monomials(height: int, width: int) -> Values:
+    """(pixels, 45): the products of powers of row and column in `POWERS`."""
     down, across = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].reshape(2, -1)
-    return np.stack([down**i * across**j for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)], axis=1)
+    return np.stack([down**i * across**j for i, j in POWERS], axis=1)
 
 
-def _bare(basis: Values, values: Values, sign: int) -> tuple[Values, Values]:
-    """The surface through what is no ink, and how far the values are from it: 0 bare, 1 as far as ink is."""
-    kept = np.ones(len(values), bool)
+def _bare(monomials: Values, values: Values) -> tuple[Values, Values]:
+    """(2, pixels): the surface through what is no ink, where ink is darker and where it is lighter, and how far the
+    values are from it: 0 bare, 1 as far as ink is.
+    """
+    kept = np.ones((2, len(values)), bool)
     for _ in range(SMOOTH_ROUNDS):
-        surface = _through(basis, values, kept)
-        apart = sign * (values - surface)
-        spread = 1.4826 * float(np.median(np.abs(apart[kept])))
+        surfaces = _through(monomials, values, kept)
+        apart = INK_SIDES * (values - surfaces)
+        spread = 1.4826 * _median(np.where(kept, np.abs(apart), np.inf), kept.sum(axis=1))
         kept = (apart <= 2 * spread) & (apart >= -4 * spread)  # at least half, whatever the values
-    ink = float(np.percentile(apart, INK_PERCENTILE))
+    rank = [round(INK_SHARE * (len(values) - 1))]
+    ink = np.partition(apart, rank, axis=1)[:, rank]
     for _ in range(TILT_ROUNDS):
         kept = np.abs(apart) < 0.25 * ink
-        surface = _through(basis, values, kept)
-        apart = sign * (values - surface)
-        ink = float(np.percentile(apart, INK_PERCENTILE))
-    return surface, apart / max(ink, 1e-6)
+        surfaces = _through(monomials, values, kept)
+        apart = INK_SIDES * (values - surfaces)
+        ink = np.partition(apart, rank, axis=1)[:, rank]
+    return surfaces, apart / np.maximum(ink, 1e-6)
 
 
-def _through(basis: Values, values: Values, kept: npt.NDArray[np.bool_]) -> Values:
-    """Least squares over the `kept` values, by the normal equations: 15 unknowns, which are nearly orthogonal."""
-    some = basis * kept[:, None]
-    surface: Values = basis @ np.linalg.solve(some.T @ basis + 1e-6 * np.eye(basis.shape[1]), some.T @ values)
-    return surface
+def _median(values: Values, counts: npt.NDArray[np.intp]) -> Values:
+    """(rows, 1): the median of the least `counts` values of each row, which are sorted in vector registers."""
+    values.sort(axis=1)
+    rows = np.arange(len(values))
+    return (values[rows, counts // 2] + values[rows, (counts - 1) // 2])[:, None] / 2
+
+
+def _through(monomials: Values, values: Values, kept: npt.NDArray[np.bool_]) -> Values:
+    """(rows, pixels): the polynomials nearest to the values that each row of `kept` keeps, by the normal equations: 15
+    unknowns, which are nearly orthogonal.
+    """
+    weights, basis = kept.astype(np.float64), monomials[:, : len(PRODUCTS)]
+    # A product of two terms is a monomial again, so that 45 sums give all 225.
+    gram = (weights @ monomials)[:, PRODUCTS] + 1e-6 * np.eye(len(PRODUCTS))
+    terms = np.linalg.solve(gram, ((weights * values) @ basis)[..., None])[..., 0]
+    surfaces: Values = terms @ basis.T
+    return surfaces
 
 
 def uneven_ground(pixels: GreyImage, window: float) -> Ground:
@@ -183,7 +218,7 @@ def _local_median(values: Plane, size: int) -> Plane:
 
 
 def histogram(pixels: GreyImage) -> Histogram:
-    return np.bincount(pixels.ravel(), minlength=256) / pixels.size
+    return np.array(Image.fromarray(pixels).histogram()) / pixels.size
 
 
 def two_means(counts: Histogram) -> tuple[float, float]:

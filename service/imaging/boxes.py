@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import mahotas
 import numpy as np
 import numpy.typing as npt
 
-from service.imaging.rules import EIGHT, Mask
+from service.imaging.labels import Labels, Mask
 
 Profile = npt.NDArray[np.intp]  # for each line across a side, how far in its first pixel lies
 
@@ -19,18 +18,19 @@ THICKEST = 0.08  # of the box's shorter side
 TALLEST = 0.12  # of the box's height: ink inside that is not as tall is no digit
 
 
-def without_box(mask: Mask) -> tuple[Mask, bool]:
-    """`mask` (height, width) without a rectangular outline and all that lies outside it, and whether there was one."""
-    labels, count = mahotas.label(mask, EIGHT)
-    if count == 0:
+def without_box(mask: Mask, labels: Labels) -> tuple[Mask, bool]:
+    """`mask` (height, width) without a rectangular outline and all that lies outside it, and whether there was one.
+
+    `labels` are the mask's marks.
+    """
+    if labels.count == 0:
         return mask, False
-    boxes = mahotas.labeled.bbox(labels)[1:]
-    heights, widths = boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]
-    largest = int((heights * widths).argmax())
+    heights, widths = labels.boxes[:, 1] - labels.boxes[:, 0], labels.boxes[:, 3] - labels.boxes[:, 2]
+    largest = 1 + int((heights * widths)[1:].argmax())
     if min(heights[largest], widths[largest]) < max(LEAST_SIDE, LEAST * min(mask.shape)):
         return mask, False
-    top, bottom, left, right = boxes[largest]
-    inside = _inside(labels[top:bottom, left:right] == largest + 1)
+    top, bottom, left, right = labels.boxes[largest]
+    inside = _inside(labels.plane[top:bottom, left:right] == largest)
     if inside is None:
         return mask, False
     cleaned = np.zeros_like(mask)

@@ -19,7 +19,16 @@ THINNEST, THICKEST = 2.4, 3.6  # px at 28 x 28: MNIST's mean strokes are 1.9 to 
 
 def stroke_width(inside: npt.NDArray[np.bool_]) -> float:
     """Mean stroke width in px: twice the mean distance from the strokes' middle lines to their edges."""
-    depth = np.sqrt(mahotas.distance(np.pad(inside, 1)))
+    return _width_of(_depth(inside))
+
+
+def _depth(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """How far inside each pixel lies, 0 outside, with a frame of one pixel more."""
+    depth: npt.NDArray[np.float64] = np.sqrt(mahotas.distance(np.pad(inside, 1)))
+    return depth
+
+
+def _width_of(depth: npt.NDArray[np.float64]) -> float:
     ridge = depth > 0
     for axis in (0, 1):
         for step in (1, -1):
@@ -31,13 +40,13 @@ def fit(strokes: InkMap) -> GreyImage:
     """`strokes` (height, width), 0..1 with the edge at 0.5, about 120 px on the longer side -> uint8 (28, 28)."""
     inside = strokes > 0.5
     scale = BOX / max(inside.shape)
-    width = stroke_width(inside) * scale
+    depth = _depth(inside)
+    width = _width_of(depth) * scale
     wanted = min(max(width, THINNEST), THICKEST)
     grow = (wanted - width) / 2 / scale
     if abs(grow) > 0.3:
         pad = int(np.ceil(max(grow, 0))) + 1
-        padded = np.pad(inside, pad)
-        away = np.sqrt(mahotas.distance(~padded)) - np.sqrt(mahotas.distance(padded))
+        away = np.sqrt(mahotas.distance(~np.pad(inside, pad))) - np.pad(depth, pad - 1)
         strokes = np.clip(grow + 0.5 - away + 0.5 * np.sign(away), 0, 1).astype(np.float32)
     return centred(boxed(strokes))
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from service.imaging.background import SMALL_SIDE, InkMap, Plane
 from service.imaging.boxes import without_box
-from service.imaging.rules import EIGHT, Mask, without_rules
-
-Labels = npt.NDArray[np.int32]  # (height, width): 0 no mark, else its number
+from service.imaging.labels import Labels, Mask, labelled
+from service.imaging.rules import without_rules
 
 FAINTEST = 0.03  # of the range: less ink than this cannot be told from a canvas' own rounding
+NOISE_SIDE = 100  # pixels across, and as many down, or up to twice as many, tell the noise
 NOISES = 4.5  # standard deviations of bare paper that a stroke must stand out by
 FAINT = 0.3  # of the ink's level: where a fine pen skips, and more than most ruled lines have
 SPECK = 0.03  # of the main mark's area: smaller ones are dust
@@ -48,19 +48,20 @@ def find_digit(ink: InkMap, faintest: float = FAINTEST, *, shaded: bool = False)
     steps: list[str] = []
     strokes = ink > floor
     if max(ink.shape) > SMALL_SIDE:  # smaller ones are crops, in which only the digit can be so long
-        strokes, framed = _without_frame(strokes)
+        labels = labelled(strokes)
+        strokes, framed = _without_frame(strokes, labels)
         strokes, ruled = without_rules(strokes)
-        strokes, boxed = without_box(strokes)
+        strokes, boxed = without_box(strokes, labelled(strokes) if framed or ruled else labels)
         steps += ["page_edge_removed"] * framed + ["lines_removed"] * ruled + ["box_removed"] * boxed
     strong = ink[strokes]
     if strong.size == 0:
         return None
     level = float(np.percentile(strong, 90))
-    labels, _ = mahotas.label(strokes & (ink > max(floor, FAINT * level)), EIGHT)
+    labels = labelled(strokes & (ink > max(floor, FAINT * level)))
     if shaded:
         labels = _without_pale(labels, ink)
     chosen, warnings = _grouped(labels)
-    mask = chosen[labels]
+    mask = np.take(chosen, labels.plane)
     sides = sum(bool(side.any()) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     if steps and sides > 1 and "several_marks" not in warnings:
         warnings.append("several_marks")  # one of several stripes: the others were taken for edges or lines
@@ -69,7 +70,7 @@ def find_digit(ink: InkMap, faintest: float = FAINTEST, *, shaded: bool = False)
 
 def _noise(ink: InkMap) -> float:
     """Standard deviation over bare paper, told from what is less than no ink: strokes cannot raise it."""
-    sample = ink[:: max(1, ink.shape[0] // 160), :: max(1, ink.shape[1] // 160)]
+    sample = ink[:: max(1, ink.shape[0] // NOISE_SIDE), :: max(1, ink.shape[1] // NOISE_SIDE)]
     below = sample[sample < 0]
     return 1.4826 * float(-np.median(below)) if below.size > sample.size // 20 else 0.0
 
@@ -82,50 +83,40 @@ def binomial(ink: Plane) -> Plane:
     return smooth
 
 
-def _without_frame(mask: Mask) -> tuple[Mask, bool]:
+def _without_frame(mask: Mask, labels: Labels) -> tuple[Mask, bool]:
     """Drop marks that hold a corner of the frame (desk, page edge, shadow), where something else is left."""
-    labels, count = mahotas.label(mask, EIGHT)
-    if count < 2:
+    if labels.count < 2:
         return mask, False
-    sizes = mahotas.labeled.labeled_size(labels)
     height, width = mask.shape
     edge = max(1, min(mask.shape) // 100)
-    frame = np.zeros(count + 1, bool)
-    for corner in (labels[:edge, :edge], labels[:edge, -edge:], labels[-edge:, :edge], labels[-edge:, -edge:]):
+    frame = np.zeros(labels.count + 1, bool)
+    plane = labels.plane
+    for corner in (plane[:edge, :edge], plane[:edge, -edge:], plane[-edge:, :edge], plane[-edge:, -edge:]):
         frame[np.unique(corner)] = True
-    for side, length in ((labels[0], width), (labels[-1], width), (labels[:, 0], height), (labels[:, -1], height)):
-        frame |= np.bincount(side, minlength=count + 1) > 0.3 * length
+    for side, length in ((plane[0], width), (plane[-1], width), (plane[:, 0], height), (plane[:, -1], height)):
+        frame |= np.bincount(side, minlength=labels.count + 1) > 0.3 * length
     frame[0] = False
-    boxes = mahotas.labeled.bbox(labels)
-    inner = ~frame
-    inner[0] = False
-    tall = (boxes[:, 1] - boxes[:, 0]) > 0.08 * height
-    if not frame.any() or not (inner & tall & (sizes > 0.0004 * mask.size)).any():
+    if not frame.any():
         return mask, False
-    return mask & ~frame[labels], True
+    tall = labels.boxes[:, 1] - labels.boxes[:, 0] > 0.08 * height
+    if not (~frame & tall & (labels.sizes > 0.0004 * mask.size)).any():
+        return mask, False
+    return mask & ~frame[plane], True
 
 
 def _without_pale(labels: Labels, ink: InkMap) -> Labels:
     """Without the edges of shadows: long marks that are far paler than a smaller one, which is ink."""
-    boxes = mahotas.labeled.bbox(labels)
-    extent = np.maximum(boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2])
-    extent[0] = 0
-    levels = mahotas.labeled.labeled_max(ink, labels)
-    ink_level = levels[extent >= max(STROKE * extent.max(), STROKE / 2 * min(labels.shape))].max(initial=0)
-    kept = levels >= PALE * ink_level
-    kept[0] = False
-    return mahotas.label(kept[labels], EIGHT)[0] if not kept[1:].all() else labels
+    levels = mahotas.labeled.labeled_max(ink, labels.plane)
+    long = labels.extents >= max(STROKE * labels.extents.max(), STROKE / 2 * min(labels.shape))
+    return labels.only(levels >= PALE * levels[long].max(initial=0))
 
 
 def _grouped(labels: Labels) -> tuple[npt.NDArray[np.bool_], list[str]]:
     """Which labels make up the digit: the weightiest mark, and those near enough and large enough to be its strokes."""
-    sizes = mahotas.labeled.labeled_size(labels).astype(float)
-    boxes = mahotas.labeled.bbox(labels).astype(float)  # top, bottom, left, right
+    sizes, boxes = labels.sizes.astype(float), labels.boxes.astype(float)
     height, width = labels.shape
     offset = np.hypot((boxes[:, 0] + boxes[:, 1]) / 2 / height - 0.5, (boxes[:, 2] + boxes[:, 3]) / 2 / width - 0.5)
-    extent = np.maximum(boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2])
-    sizes[0] = 0
-    main = int((np.sqrt(sizes * extent) * (1.3 - offset)).argmax())
+    main = int((np.sqrt(sizes * labels.extents) * (1.3 - offset)).argmax())
     chosen = np.arange(len(sizes)) == main
     while True:
         top, left = boxes[chosen, 0].min(), boxes[chosen, 2].min()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import mahotas
 import numpy as np
-import numpy.typing as npt
 
 from service.imaging.background import COARSE_SIDE, histogram, shrunk, two_means
 from service.imaging.grey import GreyImage
+from service.imaging.labels import Mask
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the frame
-Mask = npt.NDArray[np.bool_]  # (height, width)
 
 CONTRAST = 0.5  # a desk is darker than this share of its page (or a page than its desk); a shadow is rarely as deep
 FILLED = 0.86  # of its bounding box: a page is a rectangle, a little tilted at most

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]  # (height, width)
-
-EIGHT = np.ones((3, 3), bool)  # a pixel's neighbours, across corners too
+from service.imaging.labels import Mask
 
 STEEPEST = 0.09  # 5 degrees: paper lies a little askew
 SLOPES = np.linspace(-STEEPEST, STEEPEST, 37)

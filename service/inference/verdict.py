@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import mahotas
 import numpy as np
 
 from service.imaging.grey import GreyImage
+from service.imaging.labels import labelled
 from service.imaging.normalise import Normalised
-from service.imaging.rules import EIGHT
 from service.inference.card import Conformal
 
 Verdict = Literal["digit", "uncertain", "not_a_digit"]
@@ -35,11 +34,10 @@ def refusal(image: Normalised, score: float | None) -> Reason | None:
 
 def has_several_marks(pixels: GreyImage) -> bool:
     """Whether 28 x 28 pixels hold two or more marks that stand apart, each nearly as tall or as wide as all the ink."""
-    labels, count = mahotas.label(pixels > INK, EIGHT)
-    if count < 2:
+    labels = labelled(pixels > INK)
+    if labels.count < 2:
         return False
-    boxes = mahotas.labeled.bbox(labels)[1:]
-    sizes = mahotas.labeled.labeled_size(labels)[1:]
+    boxes, sizes = labels.boxes[1:], labels.sizes[1:]
     heights, widths = boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]
     whole = np.ptp(boxes[:, :2]), np.ptp(boxes[:, 2:])
     large = (heights >= MARK_HEIGHT * whole[0]) | (widths >= MARK_HEIGHT * whole[1])
