@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from service.imaging.grey import GreyImage
+from service.imaging.labels import Mask, labelled
 
 Plane = npt.NDArray[np.float32]  # (height, width)
 Values = npt.NDArray[np.float64]  # (pixels,) or (pixels, terms)
@@ -17,21 +17,18 @@ Histogram = npt.NDArray[np.float64]  # (256,): the share of the pixels at each g
 InkMap = npt.NDArray[np.float32]  # (height, width): 0 bare ground, 1 as far from it as a grey value can be
 
 COARSE_SIDE = 64  # px: light and shadow are followed on a picture this large
-SMOOTH_SIDE = 32  # px: and light without shadows on one this large
 SMALL_SIDE = 64  # px: a picture this small is a drawing or a crop; light may fall off over it, but has no edges
 SHADED_SIDE = 24  # px: in fewer, strokes outweigh what is between them
 TILTED = 0.15  # of the contrast: light that differs by less over a small picture is even
 TILT_ROUNDS = 4
-DEGREE = 4  # of the polynomial that light falling off follows: a vignette goes with the fourth power
-# Of row and column, in a polynomial's terms; then those that only products of two terms have.
-POWERS = sorted(((i, j) for i in range(2 * DEGREE + 1) for j in range(2 * DEGREE + 1 - i)), key=sum)
-TERMS = [powers for powers in POWERS if sum(powers) <= DEGREE]
-PRODUCTS = np.array([[POWERS.index((i + k, j + m)) for k, m in TERMS] for i, j in TERMS])
-SMOOTH_ROUNDS = 8
-INK_SHARE = 0.998  # so much of a picture is paler than the ink of a small digit in it
-MOST_INK = 0.3  # of the picture
+DEEPEST_SHADOW = 0.55  # of the light: what swallows more is ink
+LEAST_APART = 60  # grey levels between two greys of which one is ink
+ONE_GREY = 0.15  # of what parts them: more than either of them varies
+LEAST_FILLED, MOST_FILLED = 0.1, 0.75  # of the picture, by a digit that fills it
+REACH = 0.9  # of its sides
+MOST_OF_SIDE = 0.75  # of one: a shadow's half of the picture covers more
+ONE_MARK = 0.985  # of the ink
 FLAT = 0.8  # of the bare ground: as much lies near a plane where that is what light does
-INK_SIDES = np.array([[-1.0], [1.0]])  # ink darker than its ground, and lighter
 ONE_THREAD = 1 << 18  # multiplications: OpenBLAS divides no smaller product among threads
 
 
@@ -92,14 +89,46 @@ def even_ground(pixels: GreyImage, *, noisy: bool) -> Ground | None:
     side = np.arange(256) > middle if dark else np.arange(256) <= middle
     even = float((counts * (near & side)).sum()) > 0.85 * float((counts * side).sum())
     # A shadow is no ink: it leaves more light, and covers more of the frame's edge.
-    bold = min(share, 1 - share) > 0.04 and low < 0.55 * high and abs(ring_share - 0.5) > 0.15
+    bold = min(share, 1 - share) > 0.04 and low < DEEPEST_SHADOW * high and abs(ring_share - 0.5) > 0.15
     surface: Plane | None = np.full((1, 1), level, np.float32)
     if max(pixels.shape) > SMALL_SIDE:
         if not counts.max() > 0.4 and not (even and bold):
-            return None
+            if (filled := _filled_by(pixels, counts)) is None:
+                return None
+            dark = filled
+            surface = np.full((1, 1), _peak(counts, high if dark else low, middle), np.float32)
     elif min(pixels.shape) >= SHADED_SIDE and not (even or noisy) and high > low:
         surface = _plane(pixels, level, low - high if dark else high - low)
     return None if surface is None else Ground(surface, dark=dark, even=True)
+
+
+def _filled_by(pixels: GreyImage, counts: Histogram) -> bool | None:
+    """Whether what fills a picture of two greys from side to side, as a digit cut to its ink does, is the darker one;
+    None where nothing does. It may be most of the picture, and of its edge.
+    """
+    low, high = two_means(counts)
+    middle = (low + high) / 2
+    if low > DEEPEST_SHADOW * high or high - low < LEAST_APART:
+        return None
+    darker = pixels < middle
+    if max(float(pixels[side].std()) for side in (darker, ~darker)) > ONE_GREY * (high - low):
+        return None
+    filling = [dark for dark in (True, False) if _fills(darker == dark)]
+    # A digit leaves the corners free.
+    corners = darker[[0, 0, -1, -1], [0, -1, 0, -1]].mean()
+    return min(filling, key=lambda dark: corners if dark else 1 - corners, default=None)
+
+
+def _fills(ink: Mask) -> bool:
+    """Whether all the ink is one mark, no flat surface, that reaches from side to side and from top to bottom."""
+    sides = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
+    if not LEAST_FILLED < ink.mean() < MOST_FILLED or max(side.mean() for side in sides) > MOST_OF_SIDE:
+        return False
+    marks = labelled(ink)
+    main = int(marks.sizes.argmax())
+    top, bottom, left, right = marks.boxes[main]
+    reaches = bottom - top > REACH * ink.shape[0] and right - left > REACH * ink.shape[1]
+    return bool(reaches and marks.sizes[main] > ONE_MARK * marks.sizes.sum())
 
 
 def _plane(pixels: GreyImage, level: float, ink: float) -> Plane | None:
@@ -121,68 +150,6 @@ def _plane(pixels: GreyImage, level: float, ink: float) -> Plane | None:
     if np.ptp(plane) < TILTED * abs(ink):
         return np.full((1, 1), level, np.float32)
     return plane.reshape(height, width).astype(np.float32)
-
-
-def smooth_ground(pixels: GreyImage) -> Ground | None:
-    """The ground where light only falls off: a lamp, a vignette. None where a shadow's edge, or all else, parts it.
-
-    Robust least squares of a polynomial: thick strokes, which outweigh the paper in any window, are left out.
-    """
-    coarse = shrunk(pixels, SMOOTH_SIDE)
-    height, width = coarse.shape
-    surfaces, apart = _bare(_monomials(height, width), coarse.reshape(-1).astype(np.float64))
-    near, pale = (np.abs(apart) < TILTED).mean(axis=1), (apart < 0.5).mean(axis=1)
-    likely = np.where((pale > 1 - MOST_INK) & (near > FLAT * pale), near, 0)
-    best = int(likely.argmax())
-    if not likely[best]:
-        return None
-    return Ground(surfaces[best].reshape(height, width).astype(np.float32), dark=best == 0, even=False)
-
-
-@lru_cache(maxsize=16)
-def _monomials(height: int, width: int) -> Values:
-    """(pixels, 45): the products of powers of row and column in `POWERS`."""
-    down, across = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].reshape(2, -1)
-    return np.stack([down**i * across**j for i, j in POWERS], axis=1)
-
-
-def _bare(monomials: Values, values: Values) -> tuple[Values, Values]:
-    """(2, pixels): the surface through what is no ink, where ink is darker and where it is lighter, and how far the
-    values are from it: 0 bare, 1 as far as ink is.
-    """
-    kept = np.ones((2, len(values)), bool)
-    for _ in range(SMOOTH_ROUNDS):
-        surfaces = _through(monomials, values, kept)
-        apart = INK_SIDES * (values - surfaces)
-        spread = 1.4826 * _median(np.where(kept, np.abs(apart), np.inf), kept.sum(axis=1))
-        kept = (apart <= 2 * spread) & (apart >= -4 * spread)  # at least half, whatever the values
-    rank = [round(INK_SHARE * (len(values) - 1))]
-    ink = np.partition(apart, rank, axis=1)[:, rank]
-    for _ in range(TILT_ROUNDS):
-        kept = np.abs(apart) < 0.25 * ink
-        surfaces = _through(monomials, values, kept)
-        apart = INK_SIDES * (values - surfaces)
-        ink = np.partition(apart, rank, axis=1)[:, rank]
-    return surfaces, apart / np.maximum(ink, 1e-6)
-
-
-def _median(values: Values, counts: npt.NDArray[np.intp]) -> Values:
-    """(rows, 1): the median of the least `counts` values of each row, which are sorted in vector registers."""
-    values.sort(axis=1)
-    rows = np.arange(len(values))
-    return (values[rows, counts // 2] + values[rows, (counts - 1) // 2])[:, None] / 2
-
-
-def _through(monomials: Values, values: Values, kept: npt.NDArray[np.bool_]) -> Values:
-    """(rows, pixels): the polynomials nearest to the values that each row of `kept` keeps, by the normal equations: 15
-    unknowns, which are nearly orthogonal.
-    """
-    weights, basis = kept.astype(np.float64), monomials[:, : len(PRODUCTS)]
-    # A product of two terms is a monomial again, so that 45 sums give all 225.
-    gram = (weights @ monomials)[:, PRODUCTS] + 1e-6 * np.eye(len(PRODUCTS))
-    terms = np.linalg.solve(gram, ((weights * values) @ basis)[..., None])[..., 0]
-    surfaces: Values = terms @ basis.T
-    return surfaces
 
 
 def uneven_ground(pixels: GreyImage, window: float) -> Ground:

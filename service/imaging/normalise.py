@@ -15,13 +15,14 @@ from PIL import Image
 
 from service.errors import InvalidImage
 from service.imaging import convention
-from service.imaging.background import SMALL_SIDE, Ground, InkMap, Plane, even_ground, smooth_ground, uneven_ground
+from service.imaging.background import SMALL_SIDE, Ground, InkMap, Plane, even_ground, uneven_ground
 from service.imaging.decode import Picture
 from service.imaging.fit import BOX, FINE, SIDE, fit, stroke_width
 from service.imaging.grey import GreyImage
 from service.imaging.labels import EIGHT
 from service.imaging.marks import FAINTEST, Mark, binomial, find_digit
 from service.imaging.page import Box, find_page
+from service.imaging.smooth import smooth_ground
 
 WINDOWS = (0.16, 0.45)  # of the shorter side: how closely light and shadow are followed
 AGREED = 0.1  # of the ground's brightness: nothing but shadow or thick strokes parts the two windows by more

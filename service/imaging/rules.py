@@ -10,6 +10,7 @@ from service.imaging.labels import Mask
 STEEPEST = 0.09  # 5 degrees: paper lies a little askew
 SLOPES = np.linspace(-STEEPEST, STEEPEST, 37)
 FULL = 0.6  # of the frame's width: how much of a row a line covers at least, where it is not quite straight
+MOSTLY = 0.5  # of a line's pixels have no ink on either side
 THICKEST = 0.035  # of the frame's height
 
 
@@ -39,8 +40,11 @@ def _without_lines_across(mask: Mask) -> tuple[Mask, bool]:
         return mask, False  # a digit's own bar ends inside the frame
     reach = thickness + 2
     crossed = mask[np.maximum(ys - reach, 0), xs] | mask[np.minimum(ys + reach, height - 1), xs]
+    taken = on & ~crossed
+    if taken.sum() < MOSTLY * on.sum():
+        return mask, False  # a thick stroke along the frame
     cleaned = mask.copy()
-    cleaned[ys[on & ~crossed], xs[on & ~crossed]] = False
+    cleaned[ys[taken], xs[taken]] = False
     return (cleaned, True) if cleaned.any() else (mask, False)
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.imaging.background import Ground, smooth_ground
+from service.imaging.background import Ground
+from service.imaging.smooth import smooth_ground
 
 
 @pytest.mark.parametrize("box", [None, (0.1, 0.25, 0.6, 0.9)])

@@ -150,6 +150,32 @@ def test_a_vignette_is_neither_ink_nor_desk(pen: int) -> None:
     assert likeness(done.pixels, result(photo(seven(pen=pen))).pixels) > 0.85
 
 
+def six(pen: int, room: int) -> npt.NDArray[np.uint8]:
+    """A six, light on black, with so much room on every side: 0 cuts it to its ink."""
+    image = Image.new("L", (120 + 2 * room, 180 + 2 * room))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((room, 80 + room, room + 120, room + 180), outline=255, width=pen)
+    draw.line([(room + 90, room), (room + pen / 2, room + 120)], fill=255, width=pen)
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("pen", [14, 30])
+@pytest.mark.parametrize("light", [False, True])
+def test_a_digit_cut_to_its_ink_is_told_from_its_ground(pen: int, light: bool) -> None:
+    cut = photo(six(pen, 0), contrast=0.8) + np.random.default_rng(6).normal(0, 7, (180, 120))
+    done = result(255 - cut if light else cut)
+    assert ("inverted" in done.steps) is not light
+    assert likeness(done.pixels, result(photo(six(pen, 60), contrast=0.8)).pixels) > 0.9
+
+
+def test_strokes_that_cover_a_third_of_the_picture_are_not_hollowed_by_its_light() -> None:
+    bold = six(36, 14)
+    down, across = np.mgrid[-1 : 1 : bold.shape[0] * 1j, -1 : 1 : bold.shape[1] * 1j]
+    done = result(photo(bold, 1 - 0.25 * (down**2 + across**2), contrast=0.8))
+    assert done.warnings == ()
+    assert likeness(done.pixels, result(photo(bold, contrast=0.8)).pixels) > 0.9
+
+
 def shaded(beyond: npt.NDArray[np.float64], depth: float) -> Normalised:
     """A small seven on paper; where `beyond` is above 0, in px, a shadow takes `depth` of the light."""
     ink = np.zeros((320, 320), np.uint8)
