@@ -35,6 +35,9 @@ LEAST_SHARED = (
 NOISY = 25  # grey levels of noise's deviation; rendered pictures and the wild sample have 7 at most (docs/log.md)
 MOST_SMOOTHING = 3
 FAINT_INK = 0.15  # of what ink can be: a pencil's, or a shadow's
+EDGES = 0.1  # of each side of the frame, where a desk or a scanner's lid may show
+ROUGH_PERCENTILE, ROUGH = 80, 0.28  # of the pixels around a mark, and of its ink's level: paper and photos stay below
+LEAST_MARK = 0.05  # of the frame: what covers more is no chance piece of a texture
 VIEW_SIDE = 320  # px: the digit is looked for on a picture this large; its strokes are then cut from the larger one
 
 
@@ -97,15 +100,27 @@ def found_in(picture: Picture) -> Normalised:
         inner = _cut(pixels, page)
         inner_view = _view(inner)
         if (found := _found(inner_view, even_ground(inner_view, noisy=smoothed)))[1] is not None:
-            pixels = inner
+            pixels, view = inner, inner_view
             steps.append("page_found")
     ground, mark = found if found is not None and found[1] is not None else _found(view, even)
     steps += [*(["inverted"] if ground.dark else []), *([] if ground.even else ["light_flattened"])]
     if mark is None or (not ground.even and _is_light(mark)):
         return Normalised(np.zeros((SIDE, SIDE), np.uint8), tuple(steps), ("blank",))
     steps += [*mark.steps, "cropped", "centred"]
-    warnings = (*mark.warnings, *(["low_contrast"] if mark.level < FAINT_INK else []))
-    return Normalised(fit(_strokes(pixels, ground, mark)), tuple(steps), warnings)
+    warnings = [*mark.warnings, *(["low_contrast"] if mark.level < FAINT_INK else [])]
+    if not ground.even and "several_marks" not in warnings and _is_texture(view, ground, mark):
+        warnings.append("several_marks")
+    return Normalised(fit(_strokes(pixels, ground, mark)), tuple(steps), tuple(warnings))
+
+
+def _is_texture(view: GreyImage, ground: Ground, mark: Mark) -> bool:
+    """Whether much of what is around the mark stands out nearly as far as it does, to either side."""
+    if mark.mask.mean() > LEAST_MARK:
+        return False
+    part = tuple(slice(round(EDGES * side), side - round(EDGES * side), 2) for side in view.shape)
+    beside = ~mahotas.dilate(mark.mask, EIGHT)[part]
+    around = np.abs(ground.ink(view)[part][beside])
+    return around.size > 0 and float(np.percentile(around, ROUGH_PERCENTILE)) > ROUGH * mark.level
 
 
 def _is_light(mark: Mark) -> bool:

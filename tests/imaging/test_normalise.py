@@ -420,3 +420,13 @@ def test_light_that_falls_off_across_an_empty_picture_is_no_ink(side: int, turns
 @pytest.mark.parametrize("turns", [0, 1])
 def test_one_of_several_stripes_across_the_picture_is_no_one(turns: int) -> None:
     assert "several_marks" in result(np.rot90(stripes(300), turns)).warnings
+
+
+@pytest.mark.parametrize("seed", [0, 4, 9, 11])
+def test_a_piece_of_rough_fur_is_no_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hair = np.cumsum(rng.normal(0, 1, (220, 200)), axis=0)[20:]
+    hair -= hair.mean(axis=0)
+    fur = 128 + 40 * hair / hair.std() + rng.normal(0, 6, (200, 200))
+    done = result(np.clip(fur, 0, 255))
+    assert {"blank", "several_marks", "noise"} & set(done.warnings)

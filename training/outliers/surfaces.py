@@ -134,10 +134,13 @@ def _cells(side: int, rng: np.random.Generator) -> Levels:
     y, x = np.mgrid[:side, :side] * (28 / side)
     points = rng.uniform(-4, 32, (int(rng.integers(6, 40)), 2))
     away = np.hypot(y[..., None] - points[:, 0], x[..., None] - points[:, 1])
+    levels: Levels
     if rng.random() < 0.6:
-        return rng.random(len(points))[away.argmin(axis=2)]
-    first, second = np.moveaxis(np.partition(away, 1, axis=2)[..., :2], 2, 0)
-    return np.clip(second - first, 0, rng.uniform(0.8, 3))
+        levels = rng.random(len(points))[away.argmin(axis=2)]
+    else:
+        first, second = np.moveaxis(np.partition(away, 1, axis=2)[..., :2], 2, 0)
+        levels = np.clip(second - first, 0, rng.uniform(0.8, 3))
+    return levels
 
 
 def _creases(side: int, rng: np.random.Generator) -> Levels:
