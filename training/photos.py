@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import mahotas
 import numpy as np
 from PIL import Image
 
@@ -150,10 +151,10 @@ class Photo:
 
 def _box(ink: Plane, rng: np.random.Generator) -> Plane:
     """Coverage 0..1 by the outline of a box that holds the ink, a little askew."""
-    ys, xs = np.nonzero((ink > 0.5).any(1))[0], np.nonzero((ink > 0.5).any(0))[0]
-    if not len(ys):
+    top, bottom, left, right = mahotas.bbox(ink > 0.5)
+    if not bottom:
         return np.zeros_like(ink)
-    middle, half = ((ys[0] + ys[-1]) / 2, (xs[0] + xs[-1]) / 2), max(np.ptp(ys), np.ptp(xs)) / 2
+    middle, half = ((top + bottom - 1) / 2, (left + right - 1) / 2), (max(bottom - top, right - left) - 1) / 2
     askew = np.deg2rad(rng.uniform(-2.5, 2.5))
     rows, columns = np.indices(ink.shape, dtype=np.float32)
     rows, columns = rows - middle[0], columns - middle[1]

@@ -93,7 +93,7 @@ def even_ground(pixels: GreyImage, *, noisy: bool) -> Ground | None:
     surface: Plane | None = np.full((1, 1), level, np.float32)
     if max(pixels.shape) > SMALL_SIDE:
         if not counts.max() > 0.4 and not (even and bold):
-            if (filled := _filled_by(pixels, counts)) is None:
+            if (filled := _filled_by(pixels, low, high)) is None:
                 return None
             dark = filled
             surface = np.full((1, 1), _peak(counts, high if dark else low, middle), np.float32)
@@ -102,15 +102,13 @@ def even_ground(pixels: GreyImage, *, noisy: bool) -> Ground | None:
     return None if surface is None else Ground(surface, dark=dark, even=True)
 
 
-def _filled_by(pixels: GreyImage, counts: Histogram) -> bool | None:
+def _filled_by(pixels: GreyImage, low: float, high: float) -> bool | None:
     """Whether what fills a picture of two greys from side to side, as a digit cut to its ink does, is the darker one;
-    None where nothing does. It may be most of the picture, and of its edge.
+    None where nothing does. It may be most of the picture, and of its edge. `low` and `high` are its `two_means`.
     """
-    low, high = two_means(counts)
-    middle = (low + high) / 2
     if low > DEEPEST_SHADOW * high or high - low < LEAST_APART:
         return None
-    darker = pixels < middle
+    darker = pixels < (low + high) / 2
     if max(float(pixels[side].std()) for side in (darker, ~darker)) > ONE_GREY * (high - low):
         return None
     filling = [dark for dark in (True, False) if _fills(darker == dark)]

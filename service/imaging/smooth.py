@@ -38,20 +38,26 @@ def smooth_ground(pixels: GreyImage) -> Ground | None:
     Robust least squares of a polynomial: thick strokes, which outweigh the paper in any window, are left out.
     """
     coarse = shrunk(pixels, SMOOTH_SIDE)
-    height, width = coarse.shape
-    values = coarse.reshape(-1).astype(np.float64)
+    values = coarse.astype(np.float64)
+    every = np.ones((2, values.size), bool)
+    if (ground := _followed(values, every)) is not None:
+        return ground
     low, high = two_means(histogram(np.rint(coarse).astype(np.uint8)))
-    seeds = [np.ones((2, values.size), bool)]
-    if low < DEEPEST_SHADOW * high:  # thick strokes may outweigh the rest; then from what is lighter than they
-        seeds.append(np.stack([values >= (low + high) / 2, np.ones(values.size, bool)]))
-    for kept in seeds:
-        surfaces, apart = _bare(_monomials(height, width), values, kept)
-        near, pale = (np.abs(apart) < TILTED).mean(axis=1), (apart < 0.5).mean(axis=1)
-        likely = np.where((pale > 1 - MOST_INK) & (near > FLAT * pale), near, 0)
-        best = int(likely.argmax())
-        if likely[best]:
-            return Ground(surfaces[best].reshape(height, width).astype(np.float32), dark=best == 0, even=False)
-    return None
+    if low >= DEEPEST_SHADOW * high:
+        return None
+    # Thick strokes may outweigh the rest; then from what is lighter than they.
+    return _followed(values, np.stack([values.reshape(-1) >= (low + high) / 2, every[1]]))
+
+
+def _followed(values: Values, kept: npt.NDArray[np.bool_]) -> Ground | None:
+    """The ground of `values` (height, width), if one of the two that begin with what is `kept` explains them."""
+    surfaces, apart = _bare(_monomials(*values.shape), values.reshape(-1), kept)
+    near, pale = (np.abs(apart) < TILTED).mean(axis=1), (apart < 0.5).mean(axis=1)
+    likely = np.where((pale > 1 - MOST_INK) & (near > FLAT * pale), near, 0)
+    best = int(likely.argmax())
+    if not likely[best]:
+        return None
+    return Ground(surfaces[best].reshape(values.shape).astype(np.float32), dark=best == 0, even=False)
 
 
 @lru_cache(maxsize=16)
