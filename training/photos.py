@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import mahotas
 import numpy as np
-from PIL import Image
 
-from training import bitmaps
-from training.ink import GreyImage, Plane, Renderer, Sheet, blurred, encoded, grey_bytes, ink_on_sheet
+from training import bitmaps, scenery
+from training.ink import GreyImage, Plane, Renderer, Sheet, encoded, grey_bytes, ink_on_sheet
 
 QUICK_SIDE = (150, 330)  # px: the service looks at 320; larger frames cost more and show it nothing else
 
@@ -25,84 +23,6 @@ def render(digit: GreyImage, rng: np.random.Generator, condition: str | None = N
     name = str(rng.choice(list(CONDITIONS))) if condition is None else condition
     draw = CONDITIONS[name]
     return (replace(draw, side=QUICK_SIDE) if quick and isinstance(draw, Photo) else draw)(digit, rng)
-
-
-# Paper, light and camera ----------------------------------------------------------------------------------------------
-
-
-def _texture(frame: tuple[int, int], rng: np.random.Generator, grain: float) -> Plane:
-    """Noise of mean 0 and standard deviation 1 with spots of about `grain` px."""
-    coarse = tuple(max(2, round(side / grain) + 1) for side in frame)
-    spots = rng.normal(0, 1, coarse).astype(np.float32)
-    plane = np.asarray(Image.fromarray(spots).resize(frame[::-1], Image.Resampling.BICUBIC))
-    texture: Plane = (plane / max(float(plane.std()), 1e-6)).astype(np.float32)
-    return texture
-
-
-def _light(frame: tuple[int, int], rng: np.random.Generator, unevenness: float) -> Plane:
-    """Brightness about 1 that falls to 1 - `unevenness` across the frame and towards its corners."""
-    rows, columns = np.meshgrid(np.linspace(-1, 1, frame[0]), np.linspace(-1, 1, frame[1]), indexing="ij")
-    angle = rng.uniform(0, 2 * np.pi)
-    ramp = (rows * np.sin(angle) + columns * np.cos(angle)) / np.sqrt(2)
-    vignette = (rows**2 + columns**2) / 2
-    share = rng.uniform(0.0, 1.0)
-    light: Plane = (1 - unevenness * (share * (ramp + 1) / 2 + (1 - share) * vignette)).astype(np.float32)
-    return light
-
-
-def _shadow(frame: tuple[int, int], rng: np.random.Generator) -> Plane:
-    """The shadow of a hand or a phone: a half-plane or a disc, 25 to 55 % darker, with a soft edge."""
-    rows, columns = np.meshgrid(np.linspace(-1, 1, frame[0]), np.linspace(-1, 1, frame[1]), indexing="ij")
-    angle = rng.uniform(0, 2 * np.pi)
-    if rng.random() < 0.6:
-        depth = rows * np.sin(angle) + columns * np.cos(angle) - rng.uniform(-0.3, 0.5)
-    else:
-        depth = rng.uniform(0.5, 0.9) - np.hypot(rows - np.sin(angle), columns - np.cos(angle))
-    edge = rng.uniform(0.03, 0.2)
-    shade = rng.uniform(0.25, 0.55) / (1 + np.exp(-np.clip(depth / edge, -30, 30)))
-    light: Plane = (1 - shade).astype(np.float32)
-    return light
-
-
-def _lines(frame: tuple[int, int], rng: np.random.Generator, *, squared: bool) -> Plane:
-    """Ruled or squared paper: coverage 0..1 of thin parallel lines, a little askew."""
-    rows, columns = np.indices(frame, dtype=np.float32)
-    pitch = rng.uniform(0.10, 0.22) * min(frame)
-    if not squared:
-        pitch *= 1.6
-    width = max(1.0, rng.uniform(0.004, 0.009) * min(frame))
-    askew = np.deg2rad(rng.uniform(-3, 3))
-    across = [rows * np.cos(askew) + columns * np.sin(askew)]
-    if squared:
-        across.append(columns * np.cos(askew) - rows * np.sin(askew))
-    cover = np.zeros(frame, np.float32)
-    for position in across:
-        offset = np.abs((position + rng.uniform(0, pitch)) % pitch - pitch / 2)
-        cover = np.maximum(cover, np.clip(width / 2 + 0.5 - offset, 0, 1))
-    return cover
-
-
-def _dusty(plane: Plane, rng: np.random.Generator, specks: int) -> Plane:
-    """Dark specks, 0.3 to 1.2 % of the frame across."""
-    plane = plane.copy()
-    height, width = plane.shape
-    for _ in range(specks):
-        radius = rng.uniform(0.0015, 0.006) * min(plane.shape) + 0.4
-        y, x = rng.uniform(0, height), rng.uniform(0, width)
-        top, left = max(0, int(y - radius - 1)), max(0, int(x - radius - 1))
-        patch = plane[top : int(y + radius + 2), left : int(x + radius + 2)]
-        rows, columns = np.indices(patch.shape)
-        patch *= 1 - rng.uniform(0.3, 0.8) * np.clip(radius + 0.5 - np.hypot(rows + top - y, columns + left - x), 0, 1)
-    return plane
-
-
-def _camera(brightness: Plane, rng: np.random.Generator, *, blur: float, noise: float) -> Plane:
-    if blur > 0:
-        brightness = blurred(brightness, blur)
-    return np.clip(brightness + noise * rng.normal(0, 1, brightness.shape).astype(np.float32), 0, 1)
-
-
-# Conditions -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +46,7 @@ class Photo:
 
     def __call__(self, digit: GreyImage, rng: np.random.Generator) -> bytes:
         brightness = self.scene(digit, rng)
-        brightness = _camera(brightness, rng, blur=rng.uniform(0.3, 1.3), noise=rng.uniform(0.004, 0.025))
+        brightness = scenery.camera(brightness, rng, blur=rng.uniform(0.3, 1.3), noise=rng.uniform(0.004, 0.025))
         return encoded(grey_bytes(brightness), "JPEG", int(rng.integers(60, 96)))
 
     def scene(self, digit: GreyImage, rng: np.random.Generator) -> Plane:
@@ -135,48 +55,20 @@ class Photo:
         sheet = Sheet(frame, rng.uniform(*self.size), rng.uniform(*self.pen), self.drift, gap=self.gap)
         ink = ink_on_sheet(digit, rng, sheet)
         if self.grain:
-            ink = ink * np.clip(1 - self.grain * np.abs(_texture(frame, rng, 2.5)), 0, 1)
-        paper = rng.uniform(*self.paper) * (1 + 0.01 * _texture(frame, rng, 3) + 0.012 * _texture(frame, rng, side / 8))
+            ink = ink * np.clip(1 - self.grain * np.abs(scenery.texture(frame, rng, 2.5)), 0, 1)
+        paper = rng.uniform(*self.paper) * (
+            1 + 0.01 * scenery.texture(frame, rng, 3) + 0.012 * scenery.texture(frame, rng, side / 8)
+        )
         if self.lines:
-            paper = paper * (1 - rng.uniform(0.12, 0.45) * _lines(frame, rng, squared=self.lines == "squared"))
+            paper = paper * (1 - rng.uniform(0.12, 0.45) * scenery.lines(frame, rng, squared=self.lines == "squared"))
         if self.box:
-            paper = paper * (1 - rng.uniform(0.4, 0.8) * _box(ink, rng))
-        scene = _dusty(paper.astype(np.float32), rng, int(rng.integers(*self.specks, endpoint=True)))
+            paper = paper * (1 - rng.uniform(0.4, 0.8) * scenery.box(ink, rng))
+        scene = scenery.dusty(paper.astype(np.float32), rng, int(rng.integers(*self.specks, endpoint=True)))
         scene = scene * (1 - rng.uniform(*self.contrast) * ink)
         if self.edge:
-            scene = _desk(scene, rng)
-        scene = scene * _light(frame, rng, rng.uniform(*self.unevenness))
-        return scene * _shadow(frame, rng) if self.shadow else scene
-
-
-def _box(ink: Plane, rng: np.random.Generator) -> Plane:
-    """Coverage 0..1 by the outline of a box that holds the ink, a little askew."""
-    top, bottom, left, right = mahotas.bbox(ink > 0.5)
-    if not bottom:
-        return np.zeros_like(ink)
-    middle, half = ((top + bottom - 1) / 2, (left + right - 1) / 2), (max(bottom - top, right - left) - 1) / 2
-    askew = np.deg2rad(rng.uniform(-2.5, 2.5))
-    rows, columns = np.indices(ink.shape, dtype=np.float32)
-    rows, columns = rows - middle[0], columns - middle[1]
-    down, across = rows * np.cos(askew) + columns * np.sin(askew), columns * np.cos(askew) - rows * np.sin(askew)
-    height, width = (half * rng.uniform(1.25, 1.7) for _ in range(2))
-    beyond = np.maximum(np.abs(down) - height, np.abs(across) - width)  # from the outline, negative within
-    pen = max(1.0, rng.uniform(0.004, 0.012) * min(ink.shape))
-    outline: Plane = np.clip(pen / 2 + 0.5 - np.abs(beyond), 0, 1).astype(np.float32)
-    return outline
-
-
-def _desk(scene: Plane, rng: np.random.Generator) -> Plane:
-    """The page ends: one to four sides of the frame show a dark desk or a scanner's black lid."""
-    scene = scene.copy()
-    dark = rng.uniform(0.02, 0.3)
-    for side in rng.permutation(4)[: rng.integers(1, 5)]:
-        depth = round(rng.uniform(0.02, 0.1) * min(scene.shape))
-        slope = rng.uniform(-0.03, 0.03)
-        view = np.rot90(scene, int(side))
-        reach = depth + slope * (np.arange(view.shape[1]) - view.shape[1] / 2)
-        view[np.arange(view.shape[0])[:, None] < reach[None]] = dark
-    return scene
+            scene = scenery.desk(scene, rng)
+        scene = scene * scenery.light(frame, rng, rng.uniform(*self.unevenness))
+        return scene * scenery.shadow(frame, rng) if self.shadow else scene
 
 
 def _coloured(digit: GreyImage, rng: np.random.Generator) -> bytes:
@@ -187,8 +79,8 @@ def _coloured(digit: GreyImage, rng: np.random.Generator) -> bytes:
     frame = (side, round(side * rng.uniform(0.75, 1.34)))
     ink = ink_on_sheet(digit, rng, Sheet(frame, rng.uniform(0.3, 0.7), rng.uniform(0.025, 0.07)))[..., None]
     colour = np.array(papers[rng.integers(len(papers))]) * (1 - ink) + np.array(inks[rng.integers(len(inks))]) * ink
-    colour = colour * _light(frame, rng, rng.uniform(0.05, 0.3))[..., None]
-    planes = [_camera(colour[..., i].astype(np.float32), rng, blur=0.7, noise=0.012) for i in range(3)]
+    colour = colour * scenery.light(frame, rng, rng.uniform(0.05, 0.3))[..., None]
+    planes = [scenery.camera(colour[..., i].astype(np.float32), rng, blur=0.7, noise=0.012) for i in range(3)]
     return encoded(grey_bytes(np.stack(planes, -1)), "JPEG", int(rng.integers(70, 96)))
 
 
@@ -221,8 +113,8 @@ def _scan(digit: GreyImage, rng: np.random.Generator) -> bytes:
     side = int(rng.integers(120, 500))
     frame = (side, round(side * rng.uniform(0.7, 1.4)))
     ink = ink_on_sheet(digit, rng, Sheet(frame, rng.uniform(0.4, 0.85), rng.uniform(0.03, 0.1), drift=0.08, gap=0.2))
-    scene = _dusty(rng.uniform(0.9, 1.0) * (1 - rng.uniform(0.6, 0.95) * ink), rng, int(rng.integers(0, 12)))
-    scene = _camera(scene, rng, blur=rng.uniform(0, 0.8), noise=rng.uniform(0, 0.01))
+    scene = scenery.dusty(rng.uniform(0.9, 1.0) * (1 - rng.uniform(0.6, 0.95) * ink), rng, int(rng.integers(0, 12)))
+    scene = scenery.camera(scene, rng, blur=rng.uniform(0, 0.8), noise=rng.uniform(0, 0.01))
     if rng.random() < 0.4:
         return encoded(grey_bytes(np.where(scene > 0.55, 1, 0).astype(np.float32)), "PNG")
     return encoded(grey_bytes(scene), "JPEG", int(rng.integers(60, 96)))
@@ -232,8 +124,8 @@ def _chalk(digit: GreyImage, rng: np.random.Generator) -> bytes:
     """Chalk on a smeared board."""
     photo = Photo(pen=(0.05, 0.09), contrast=(0.5, 0.8), grain=0.35, paper=(0.85, 0.95), unevenness=(0.05, 0.3))
     brightness = photo.scene(digit, rng)
-    smears = 0.03 * np.abs(_texture((brightness.shape[0], brightness.shape[1]), rng, 40))
-    brightness = _camera((1 - brightness + smears).astype(np.float32), rng, blur=0.6, noise=0.012)
+    smears = 0.03 * np.abs(scenery.texture((brightness.shape[0], brightness.shape[1]), rng, 40))
+    brightness = scenery.camera((1 - brightness + smears).astype(np.float32), rng, blur=0.6, noise=0.012)
     return encoded(grey_bytes(brightness), "JPEG", int(rng.integers(70, 96)))
 
 
@@ -249,7 +141,7 @@ def _touching(digit: GreyImage, rng: np.random.Generator) -> bytes:
         digit, rng, Sheet((side, side), rng.uniform(0.94, 1.04), rng.uniform(0.05, 0.14), drift=0.02, tilt=3)
     )
     plane = ink if rng.random() < 0.5 else 0.9 - 0.75 * ink
-    return encoded(grey_bytes(_camera(plane, rng, blur=0.4, noise=0.006)), "PNG")
+    return encoded(grey_bytes(scenery.camera(plane, rng, blur=0.4, noise=0.006)), "PNG")
 
 
 _PEN = Photo()

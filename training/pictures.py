@@ -13,7 +13,7 @@ import numpy as np
 
 from service.imaging.decode import decode
 from service.imaging.normalise import normalise
-from training import augmentation, bitmaps, ink, photos
+from training import augmentation, bitmaps, ink, photos, scenery
 from training.augmentation import Augmentation, augment
 from training.cache import cached
 from training.data import Digits, Pixels
@@ -45,9 +45,8 @@ SHARES = {
 
 def rendered(digits: Digits, folder: Path) -> Digits:
     """One picture of each digit under a condition of its own; kept in `folder` for the next run."""
-    sources = (
-        Path(module) for module in (augmentation.__file__, bitmaps.__file__, ink.__file__, photos.__file__, __file__)
-    )
+    files = (augmentation.__file__, bitmaps.__file__, ink.__file__, photos.__file__, scenery.__file__, __file__)
+    sources = [Path(file) for file in files]
     return Digits(cached(folder, "pictures", digits, sources, lambda: render_all(digits)), digits.labels)
 
 
