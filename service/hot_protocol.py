@@ -13,10 +13,9 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.api.heads import BLANK, Head, KnownHeads
-from service.api.reply import Inbound, Reply
+from service.api.reply import Inbound, Leave, Reply
 from service.bounded_protocol import BoundedProtocol
 from service.errors import Overloaded
-from service.inference.waiting import Waiter
 
 REFUSED_PAUSE_S = 0.5  # half of what Retry-After says at least: who asks again at once is still read in time
 SMALL_BYTES = 65_536  # larger bodies must find room in the budget, or they are streamed, and refused in words
@@ -55,7 +54,7 @@ class HotProtocol(BoundedProtocol):
     _chunk = b""  # what is being parsed
     _chunk_begins = False  # whether a request begins with it
     _task: asyncio.Task[None] | None = None  # who answers the short-cut request: a coroutine,
-    _waiter: Waiter | None = None  # or the network, when it has run
+    _leave: Leave | None = None  # or the network, when it has run: ends the wait
     _default_headers: list[tuple[bytes, bytes]] | None = None  # of every answer, and how they are written
     _default_lines = b""
 
@@ -113,9 +112,9 @@ class HotProtocol(BoundedProtocol):
         # Nobody is left to read the answer: its place in the queue is free again.
         if self._task is not None:
             self._task.cancel()
-        if self._waiter is not None:
-            self._waiter.leave()
-            self._waiter = None
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
             self.app.edge.leave()
         self.app.budget.give_back(self._held)
         self._held = 0
@@ -166,16 +165,16 @@ class HotProtocol(BoundedProtocol):
             self.loop.call_later(REFUSED_PAUSE_S, self._read_again)
             return
         # Who does not read the answers must be waited for, or they would pile up.
-        waiter = False if self.flow.write_paused else edge.answer_at_once(cycle, head.hot, partial(self._end, cycle))
-        if isinstance(waiter, Waiter):
-            self._waiter = waiter
-        elif not waiter:
+        leave = False if self.flow.write_paused else edge.answer_at_once(cycle, head.hot, partial(self._end, cycle))
+        if callable(leave):
+            self._leave = leave
+        elif not leave:
             self._task = self.loop.create_task(self._answer(cycle))
             self.tasks.add(self._task)
             self._task.add_done_callback(partial(self._answered, held))
 
     def _end(self, cycle: _Cycle, reply: Reply) -> None:
-        self._waiter = None
+        self._leave = None
         self.app.edge.leave()
         self._write(reply, cycle)
 

@@ -14,10 +14,9 @@ from service.api.bodies import Disconnected
 from service.api.heads import KnownHeads
 from service.api.keys import Keys
 from service.api.problems import reply_to
-from service.api.reply import Handler, Hot, Inbound, Receive, Reply, Scope, Send
+from service.api.reply import Handler, Hot, Inbound, Leave, Receive, Reply, Scope, Send, raised
 from service.api.sending import Stamped, send_reply, without_body
 from service.errors import Overloaded
-from service.inference.waiting import Waiter
 from service.logs import AccessLog
 from service.metrics import Metrics
 from service.tracing import TRACEPARENT, Tracing, stages
@@ -119,8 +118,8 @@ class Edge:
         self._end(request, reply.status, started, reply.timings, reply.code, span=span)
         return reply
 
-    def answer_at_once(self, request: Inbound, hot: Hot, finish: Callable[[Reply], None]) -> Waiter | bool:
-        """`respond` without a coroutine: who waits until `finish` gets the reply; True where it has got it already.
+    def answer_at_once(self, request: Inbound, hot: Hot, finish: Callable[[Reply], None]) -> Leave | bool:
+        """`respond` without a coroutine: what ends the wait until `finish` gets the reply; True where it has got it.
 
         False, and nothing is done, where that is not possible.
         """
@@ -140,7 +139,7 @@ class Edge:
             self._authorise(request)
             return hot.at_once(request, ended) or False
         except Exception as error:  # noqa: BLE001 - as above
-            ended(_raise, error)
+            ended(raised, error)
             return True
 
     async def _ask_framework(self, request: Inbound, scope: Scope, send: Send) -> None:
@@ -224,7 +223,3 @@ class Pace:
             now = time.monotonic()
             self.seconds_per_answer = (now - self._since) / self._answers
             self._since, self._answers = now, 0
-
-
-def _raise(error: Exception) -> Reply:
-    raise error

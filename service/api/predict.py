@@ -12,8 +12,9 @@ from msgspec import UNSET, UnsetType
 from service.api import bodies
 from service.api.bodies import Body, Budget
 from service.api.charts import reply_in_form
+from service.api.gathering import Gatherer
 from service.api.reading import LIGHT_BODY_BYTES, PREPROCESS, Reader
-from service.api.reply import Deliver, Inbound, Reply, parse_query
+from service.api.reply import Deliver, Inbound, Leave, Reply, parse_query, raised
 from service.api.schemas import (
     BatchAnswer,
     BatchItem,
@@ -27,7 +28,7 @@ from service.api.schemas import (
     SaliencyAnswer,
     encode,
 )
-from service.api.submitted import Submitted
+from service.api.submitted import Submitted, one_picture
 from service.errors import InvalidValue, ServiceError
 from service.imaging.normalise import Normalised
 from service.inference.predictor import Prediction, Predictions, ask, entropy, predict, ranking, read
@@ -35,7 +36,7 @@ from service.inference.repository import Repository
 from service.inference.saliency import Saliency, occlusion
 from service.inference.verdict import prediction_set
 from service.inference.version import ModelVersion
-from service.inference.waiting import Answer, Waiter
+from service.inference.waiting import Answer
 from service.settings import Settings
 
 
@@ -47,6 +48,7 @@ class DigitRoutes:
         self._settings = settings
         self._reader = reader
         self._budget = budget
+        self._gatherer = Gatherer(reader)
 
     async def predict(self, request: Inbound) -> Reply:
         model, asked = self._understand(request)
@@ -54,25 +56,54 @@ class DigitRoutes:
         found = await predict(model, [image], self._settings.request_timeout_s)
         return _one_predicted(found, asked, image, decode_s)
 
-    def predict_at_once(self, request: Inbound, deliver: Deliver) -> Waiter | None:
-        """`predict` for a light picture, without a coroutine: `deliver` gets the reply, or what raises its error, when
-        the network has run. None, and nothing is done, where the picture takes longer to read.
+    def predict_at_once(self, request: Inbound, deliver: Deliver) -> Leave | None:
+        """`predict` for a small body, without a coroutine: `deliver` gets the reply, or what raises its error, when the
+        network has run, unless what this gives is called before. None, and nothing is done, for other bodies.
         """
         model, asked = self._understand(request)
-        kind, content, limits = bodies.kind_of(request), request.body, self._settings
+        kind, content = bodies.kind_of(request), request.body
         if content is None or len(content) > LIGHT_BODY_BYTES:
             return None
-        body = bodies.at_once(request, content, kind, wanted="file", max_bytes=limits.max_body_bytes, max_files=1)
-        request.decode_at = started = time.perf_counter()
-        image = None if body is None else self._reader.one_at_once(body, asked.preprocess)
-        if image is None:
+        max_bytes = self._settings.max_body_bytes
+        body = bodies.at_once(request, content, kind, wanted="file", max_bytes=max_bytes, max_files=1)
+        if body is None:
             return None
-        request.decode_s = decode_s = time.perf_counter() - started
+        ask = partial(self._ask, request, model, asked, deliver)
+        return self._gatherer.add(one_picture(body), asked.preprocess, ask).leave
+
+    def _ask(
+        self,
+        request: Inbound,
+        model: ModelVersion,
+        asked: _Asked,
+        deliver: Deliver,
+        image: Normalised | ServiceError | None,
+        decode_s: float,
+    ) -> Leave:
+        """Go on with what became of the picture; gives what ends the wait for the answer."""
+        if image is None:
+            return asyncio.create_task(self._predict_heavy(request, deliver)).cancel
+        if isinstance(image, ServiceError):
+            deliver(raised, image)
+            return _nothing
 
         def reply_of(outcome: Answer | ServiceError) -> Reply:
             return _one_predicted(read(model, (image,), outcome), asked, image, decode_s)
 
-        return ask(model, image, limits.request_timeout_s, partial(deliver, reply_of))
+        request.decode_s = decode_s
+        try:
+            return ask(model, image, self._settings.request_timeout_s, partial(deliver, reply_of)).leave
+        except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
+            deliver(raised, error)
+            return _nothing
+
+    async def _predict_heavy(self, request: Inbound, deliver: Deliver) -> None:
+        try:
+            reply = await self.predict(request)
+        except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
+            deliver(raised, error)
+        else:
+            deliver(_unchanged, reply)
 
     async def predict_batch(self, request: Inbound) -> Reply:
         model, asked = self._understand(request)
@@ -241,6 +272,13 @@ def _confidence(
         agreement=len({its.digit for its in rows}) == 1,
         receipt=asked.receipt_of(image),
     )
+
+
+def _unchanged(reply: Reply) -> Reply:
+    return reply
+
+
+def _nothing() -> None: ...
 
 
 def _timings(decode_s: float, found: Predictions | Saliency) -> str:

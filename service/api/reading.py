@@ -63,21 +63,18 @@ class Reader:
             MalformedRequest, InvalidValue, InvalidImage, TooLarge: what is wrong with it.
             Overloaded, DeadlineExceeded: too many pictures wait for a thread, or this one waited too long.
         """
-        image = self.one_at_once(body, preprocess)
-        if image is not None:
-            return image
+        if body.size <= LIGHT_BODY_BYTES:
+            picture = submitted.one_picture(body)
+            if (image := self._quick(picture, self._plain(picture), preprocess)) is not None:
+                return image
         return await self.in_thread(lambda: self._read(submitted.one_picture(body), preprocess))
-
-    def one_at_once(self, body: Body, preprocess: Preprocess) -> Normalised | None:
-        """The same where it takes well under a millisecond; else None."""
-        return self._at_once(submitted.one_picture(body), preprocess) if body.size <= LIGHT_BODY_BYTES else None
 
     async def many(self, body: Body, preprocess: Preprocess) -> tuple[list[Submitted], list[Normalised | ServiceError]]:
         """The pictures of a batch, each with what the network sees of it or what is wrong with it. Raises as `one`."""
         if body.size > LIGHT_BATCH_BYTES:
             return await self.in_thread(lambda: self._all_of(body, preprocess))
         pictures = submitted.many_pictures(body, self._max_images)
-        images = self._light(pictures, preprocess)
+        images = self.light(pictures, preprocess)
         if None in images:
             heavy = [index for index, image in enumerate(images) if image is None]
             read = await self.in_thread(lambda: [_tried(self._read, pictures[index], preprocess) for index in heavy])
@@ -85,15 +82,11 @@ class Reader:
                 images[index] = image
         return pictures, [image for image in images if image is not None]
 
-    def _at_once(self, picture: Submitted, preprocess: Preprocess) -> Normalised | None:
-        """What the network sees, where that takes well under a millisecond; else None."""
-        return self._quick(picture, self._plain(picture), preprocess)
-
-    def _light(self, pictures: list[Submitted], preprocess: Preprocess) -> list[Normalised | ServiceError | None]:
-        """The same for each of many, or what is wrong with it."""
+    def light(self, pictures: list[Submitted], preprocess: Preprocess) -> list[Normalised | ServiceError | None]:
+        """What the network sees of each, or what is wrong with it; None where telling takes nearly a millisecond."""
         plain = [self._plain(picture) for picture in pictures]
         images: list[Normalised | ServiceError | None] = [None] * len(plain)
-        if preprocess.together is not None:
+        if preprocess.together is not None and len(plain) > 1:
             images[:] = preprocess.together(plain)
         for index, image in enumerate(images):
             if image is None:
@@ -119,7 +112,7 @@ class Reader:
     def _all(self, pictures: list[Submitted], preprocess: Preprocess) -> list[Normalised | ServiceError]:
         return [
             _tried(self._read, picture, preprocess) if image is None else image
-            for picture, image in zip(pictures, self._light(pictures, preprocess), strict=True)
+            for picture, image in zip(pictures, self.light(pictures, preprocess), strict=True)
         ]
 
     def _decode(self, picture: Submitted, preprocess: Preprocess) -> Picture:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from service.inference.version import ModelVersion
-from service.inference.waiting import Waiter
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -114,14 +113,22 @@ class Reply:
         return head + b"server-timing: %b\r\n" % self.timings.encode() if self.timings else head
 
 
+def raised(error: Exception) -> Reply:
+    """For `Deliver`: what raises this error."""
+    raise error
+
+
 Handler = Callable[[Inbound], Awaitable[Reply]]
 Deliver = Callable[[Callable[[Any], Reply], Any], None]  # takes what makes the reply, or raises its error, and of what
 
 
+Leave = Callable[[], object]  # ends the wait for an answer that nobody reads any more
+
+
 class Hot(NamedTuple):
-    """How a hot route is answered. `at_once` does without a coroutine: it delivers unless it gives None, which leaves
-    the request to `handler`, or the waiter leaves.
+    """How a hot route is answered. `at_once` does without a coroutine: it delivers, unless it gives None, which leaves
+    the request to `handler`, or what it gives is called before.
     """
 
     handler: Handler
-    at_once: Callable[[Inbound, Deliver], Waiter | None] | None = None
+    at_once: Callable[[Inbound, Deliver], Leave | None] | None = None

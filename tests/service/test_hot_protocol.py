@@ -11,6 +11,7 @@ from conftest import png, strokes
 from uvicorn.server import ServerState
 
 from service.api import heads
+from service.api.reading import LIGHT_BODY_BYTES
 from service.app import DigitService, create_app
 from service.hot_protocol import SHORT_CUT_BYTES, SMALL_BYTES, HotProtocol
 from service.settings import Settings
@@ -120,11 +121,37 @@ def test_a_client_that_leaves_while_the_network_runs_frees_its_place_and_disturb
         staying.data_received(REQUEST)
         batcher = app.repository.find("cnn").batcher
         assert batcher is not None
+        await asyncio.sleep(0)  # in this turn both pictures are read
         assert batcher.statistics().queued_images == 2
         leaving.connection_lost(None)
         assert batcher.statistics().queued_images == 1
         assert (await link.answer()).startswith(b"HTTP/1.1 200")
         assert batcher.statistics().images == 1
+
+    tell(story, settings(max_queue_size=2))
+
+
+def test_a_small_body_whose_picture_takes_long_is_answered_and_may_be_left(settings: Callable[..., Settings]) -> None:
+    drawing = np.full((90, 70), 255, np.uint8)
+    drawing[20:70, 30:40] = 0
+    body = png(drawing)
+    assert len(body) < LIGHT_BODY_BYTES
+    request = HEAD.replace(b"%d" % len(BODY), b"%d" % len(body)) + body
+
+    async def story(app: DigitService) -> None:
+        leaving, unread = connected(app)
+        staying, link = connected(app)
+        leaving.data_received(request)
+        staying.data_received(request)
+        await asyncio.sleep(0)  # in this turn both go to a thread
+        leaving.connection_lost(None)
+        assert (await link.answer()).startswith(b"HTTP/1.1 200")
+        staying.data_received(request)
+        again, both = connected(app)  # who left holds no place
+        again.data_received(request)
+        assert (await link.answer()).startswith(b"HTTP/1.1 200")
+        assert (await both.answer()).startswith(b"HTTP/1.1 200")
+        assert unread.written == b""
 
     tell(story, settings(max_queue_size=2))
 
