@@ -5,7 +5,7 @@ Never fails on a picture: a blank one gives zeros and a warning.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -87,30 +87,47 @@ def already_mnist(pictures: Sequence[Picture | None]) -> list[Normalised | None]
 
 def found_in(picture: Picture) -> Normalised:
     """The digit that is looked for in any other picture. Takes milliseconds."""
-    pixels = picture.pixels
-    if is_noise(pixels):
-        return Normalised(_middle(pixels), picture.steps, ("noise",))
-    pixels, smoothed = _denoised(pixels)
-    steps = [*picture.steps, *(["denoised"] if smoothed else [])]
-    view = _view(pixels)
-    large = max(view.shape) > SMALL_SIDE
-    even = even_ground(view, noisy=smoothed)
-    found: tuple[Ground, Mark | None] | None = _in_smooth_light(view) if large and even is None else None
-    if found is None and large and (page := find_page(view)) is not None:
-        inner = _cut(pixels, page)
-        inner_view = _view(inner)
-        if (found := _found(inner_view, even_ground(inner_view, noisy=smoothed)))[1] is not None:
-            pixels, view = inner, inner_view
-            steps.append("page_found")
-    ground, mark = found if found is not None and found[1] is not None else _found(view, even)
+    if is_noise(picture.pixels):
+        return Normalised(_middle(picture.pixels), picture.steps, ("noise",))
+    pixels, smoothed = _denoised(picture.pixels)
+    for place in _places(pixels, noisy=smoothed):
+        if place.mark is not None:
+            break
+    ground, mark = place.ground, place.mark
+    steps = [*picture.steps, *(["denoised"] if smoothed else []), *place.steps]
     steps += [*(["inverted"] if ground.dark else []), *([] if ground.even else ["light_flattened"])]
     if mark is None or (not ground.even and _is_light(mark)):
         return Normalised(np.zeros((SIDE, SIDE), np.uint8), tuple(steps), ("blank",))
     steps += [*mark.steps, "cropped", "centred"]
     warnings = [*mark.warnings, *(["low_contrast"] if mark.level < FAINT_INK else [])]
-    if not ground.even and "several_marks" not in warnings and _is_texture(view, ground, mark):
+    if not ground.even and "several_marks" not in warnings and _is_texture(place.view, ground, mark):
         warnings.append("several_marks")
-    return Normalised(fit(_strokes(pixels, ground, mark)), tuple(steps), tuple(warnings))
+    return Normalised(fit(_strokes(place.pixels, ground, mark)), tuple(steps), tuple(warnings))
+
+
+class _Place(NamedTuple):
+    """A part of a picture in full and as a view of it, with its ground and the digit found there."""
+
+    pixels: GreyImage
+    view: GreyImage
+    ground: Ground
+    mark: Mark | None
+    steps: tuple[str, ...] = ()
+
+
+def _places(pixels: GreyImage, *, noisy: bool) -> Iterator[_Place]:
+    """Where the digit may be, to be taken where it is found first: alone in smooth light, on a page, or anywhere."""
+    view = _view(pixels)
+    large = max(view.shape) > SMALL_SIDE
+    even = even_ground(view, noisy=noisy)
+    if large and even is None and (alone := _in_smooth_light(view)) is not None:
+        yield _Place(pixels, view, *alone)
+    if large and (page := find_page(view)) is not None:
+        inner = _cut(pixels, page)
+        inner_view = _view(inner)
+        found = _found(inner_view, even_ground(inner_view, noisy=noisy))
+        yield _Place(inner, inner_view, *found, ("page_found",))
+    yield _Place(pixels, view, *_found(view, even))
 
 
 def _is_texture(view: GreyImage, ground: Ground, mark: Mark) -> bool:
