@@ -7,13 +7,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from training.data import Digits, Pixels
+from training.data import Digits
 
 
-def cached(folder: Path, name: str, digits: Digits, sources: Iterable[Path], make: Callable[[], Pixels]) -> Pixels:
+def cached(
+    folder: Path, name: str, digits: Digits, sources: Iterable[Path], make: Callable[[], npt.NDArray[Any]]
+) -> npt.NDArray[Any]:
     """What `make` returns for these digits; read from `folder` where the same code in `sources` has made it before."""
     key = hashlib.sha256(np.ascontiguousarray(digits.images).tobytes() + digits.labels.tobytes())
     for source in sources:
@@ -24,11 +28,11 @@ def cached(folder: Path, name: str, digits: Digits, sources: Iterable[Path], mak
         folder.mkdir(parents=True, exist_ok=True)
         _write(file, make())
     # Mapped, since teachers' copies of the digits are gigabytes: the kernel lets go of what it needs elsewhere.
-    images: Pixels = np.load(file, mmap_mode="r")
+    images: npt.NDArray[Any] = np.load(file, mmap_mode="r")
     return images
 
 
-def _write(file: Path, images: Pixels) -> None:
+def _write(file: Path, images: npt.NDArray[Any]) -> None:
     """Whole or not at all: two runs may make the same at once."""
     with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".writing", delete=False) as staging:
         np.save(staging, images)

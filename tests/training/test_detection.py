@@ -76,5 +76,5 @@ def test_strangers_come_from_an_archive_too(tmp_path, rng):
 
 @pytest.mark.parametrize("told", ["fashion", "fashion=nowhere.npz"])
 def test_strangers_that_are_not_there_are_told(told, capsys):
-    assert main(["models/cnn/4", "--unseen", told]) != 0
+    assert main(["models", "--unseen", told]) != 0
     assert "NAME=PATH" in capsys.readouterr().err

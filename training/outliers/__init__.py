@@ -54,7 +54,7 @@ FAMILIES: dict[str, Family] = {
 }
 HELD_OUT = ("unseen_scripts", "stars", "weaves", "scenes")
 # Parts a family has of a draw, where not 1: what looks most like digits is learnt last.
-PARTS = {"letters": 4, "scripts": 3, "garments": 2, "textures": 2, "blank": 0.25}
+PARTS = {"letters": 4, "scripts": 3, "garments": 4, "textures": 2, "blank": 0.25}
 TRAINED = tuple(name for name in FAMILIES if name not in HELD_OUT)
 
 

@@ -12,11 +12,11 @@ from training.outliers.placing import Images, as_predicted
 
 Corners = list[tuple[float, float]]  # x, y in 0..1
 SIDE = 84
-PLACED_SHARE = 0.6  # the others stay as large as they are drawn: 28 x 28 with hardly a border
+PLACED_SHARE = 0.75  # the others stay as large as they are drawn: 28 x 28 with hardly a border
 
 
 def draw(n: int, rng: np.random.Generator) -> Images:
-    """`n` objects, filled and textured: half raw, half as the service would place them."""
+    """`n` objects, filled and textured: a quarter raw, the others as the service would place them."""
     images = np.stack([_object(rng) for _ in range(n)])
     placed = rng.random(n) < PLACED_SHARE
     images[placed] = as_predicted(images[placed]) if placed.any() else images[placed]
@@ -114,6 +114,41 @@ def _bag(rng: np.random.Generator) -> Parts:
     return [(handle, False), (inner, True), (body, False)] if rng.random() < 0.7 else [(body, False)]
 
 
+def _sandal(rng: np.random.Generator) -> Parts:
+    heel, back = rng.uniform(0.3, 0.8), rng.uniform(0.05, 0.5)
+    sole = [(0.03, heel), (0.45, 0.8), (0.97, 0.84), (0.97, 0.92), (0.4, 0.92), (0.1, heel + 0.12)]
+    parts: Parts = [(sole, False)]
+    if heel < 0.6:
+        parts.append(([(0.03, heel), (0.16, heel), (0.13, 0.94), (0.05, 0.94)], False))
+    for _ in range(rng.integers(1, 4)):
+        foot, width, lean = rng.uniform(0.05, 0.9), rng.uniform(0.05, 0.14), rng.uniform(-0.25, 0.25)
+        top = rng.uniform(back, 0.7)
+        parts.append(([(foot, 0.85), (foot + lean, top), (foot + lean + width, top), (foot + width, 0.85)], False))
+    if rng.random() < 0.6:
+        parts.append(([(0.05, back), (rng.uniform(0.3, 0.6), back), (0.35, back + 0.1), (0.05, back + 0.08)], False))
+    return parts
+
+
+def _strap_bag(rng: np.random.Generator) -> Parts:
+    """A small body under a long strap that ends in a point or a bow."""
+    left, top = rng.uniform(0.1, 0.35), rng.uniform(0.5, 0.7)
+    bow, strap, lean = rng.uniform(0, 0.15), rng.uniform(0.03, 0.08), rng.uniform(-0.2, 0.2)
+    x = 0.5 + lean
+    outer = [(left, top), (x - bow, 0.02), (x + bow, 0.02), (1 - left, top)]
+    inner = [(left + strap, top), (x - bow, 0.04 + strap), (x + bow, 0.04 + strap), (1 - left - strap, top)]
+    body = [(left - 0.03, top), (1.03 - left, top), (1 - left, 0.97), (left, 0.97)]
+    return [(outer, False), (inner, True), (body, False)]
+
+
+def _sleeved(rng: np.random.Generator) -> Parts:
+    """A coat or a dress whose sleeves hang beside it."""
+    shoulder, cuff = rng.uniform(0.25, 0.38), rng.uniform(0.02, 0.2)
+    hand, waist, hem = rng.uniform(0.4, 0.75), rng.uniform(0.3, 0.42), rng.uniform(0.22, 0.38)
+    left = [(0.42, 0.02), (shoulder, 0.08), (cuff, hand), (cuff + 0.1, hand + 0.04), (shoulder + 0.06, 0.26)]
+    left += [(waist, 0.45), (hem, 0.98)]
+    return [([*left, *[(1 - x, y) for x, y in reversed(left)]], False)]
+
+
 def _bottle(rng: np.random.Generator) -> Parts:
     neck, body, shoulder = rng.uniform(0.04, 0.12), rng.uniform(0.15, 0.35), rng.uniform(0.2, 0.45)
     left = [(0.5 - neck, 0.02), (0.5 - neck, shoulder - 0.1), (0.5 - body, shoulder), (0.5 - body, 0.98)]
@@ -127,5 +162,6 @@ def _blob(rng: np.random.Generator) -> Parts:
 
 
 KINDS: tuple[Callable[[np.random.Generator], Parts], ...] = (
-    _shirt, _shirt, _shirt, _trousers, _dress, _shoe, _shoe, _shoe, _bag, _bag, _bottle, _blob,
+    _shirt, _shirt, _shirt, _trousers, _dress, _dress, _sleeved, _shoe, _shoe, _sandal, _sandal, _bag, _strap_bag,
+    _bottle, _blob,
 )  # fmt: skip
