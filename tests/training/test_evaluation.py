@@ -66,7 +66,7 @@ def test_a_micro_batch_of_a_slow_network_is_one_that_ends_soon(monkeypatch):
     batching = measure_batching(network)
     chosen = batching["max_batch_size"]
     assert 1 < chosen < 256
-    assert chosen * batching["us_per_image"][str(chosen)] <= 3000
+    assert chosen * batching["us_per_image"][str(chosen)] <= evaluation.LONGEST_RUN_US
 
 
 def test_answers_of_another_network_are_noticed(session, tmp_path):
@@ -84,4 +84,5 @@ def test_the_threshold_accepts_almost_all_digits_and_no_less_of_their_pictures_t
     found = find_threshold(digits, pictures)
     assert (digits <= found["threshold"]).mean() >= 0.99
     assert (pictures <= found["threshold"]).mean() == pytest.approx(0.95, abs=0.001)
-    assert find_threshold(digits, digits - 9)["threshold"] == pytest.approx(np.quantile(digits, 0.9925))
+    rarely = find_threshold(digits, digits - 9)["threshold"]
+    assert rarely == pytest.approx(np.quantile(digits, evaluation.ACCEPTED["digits"]))
