@@ -31,8 +31,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def service() -> Iterator[Live]:
-    with serving(ROOT / "models") as running:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    # With reports of its own, none: the page links to those that somebody wrote into the working tree.
+    with serving(ROOT / "models", DIGITS_REPORTS=str(tmp_path_factory.mktemp("reports"))) as running:
         yield running
 
 
