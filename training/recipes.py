@@ -102,7 +102,7 @@ RECIPES = {
             **OURS,
             target_accuracy=0.995,
         ),
-        # Teaches cnn, too: ten layers that look at every pixel, six times the time of the other teacher.
+        # Teaches cnn, too: ten layers that look at every pixel, nearly three times the time of the other teacher.
         Recipe(
             name="cnn-deep-teacher",
             network=Convolutional(

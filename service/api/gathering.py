@@ -19,8 +19,8 @@ from service.errors import ServiceError
 from service.imaging.normalise import Normalised
 
 # Takes what the network sees, what is wrong with the picture, or None where it is heavy; and its share of the seconds
-# that reading took. Gives what ends the request's wait.
-Read = Callable[[Normalised | ServiceError | None, float], Leave]
+# that reading took. Gives what ends the request's wait, where it goes on.
+Read = Callable[[Normalised | ServiceError | None, float], Leave | None]
 MOST = 64  # are read in one turn, which takes a millisecond
 log = structlog.stdlib.get_logger(__name__)
 

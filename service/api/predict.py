@@ -79,13 +79,13 @@ class DigitRoutes:
         deliver: Deliver,
         image: Normalised | ServiceError | None,
         decode_s: float,
-    ) -> Leave:
-        """Go on with what became of the picture; gives what ends the wait for the answer."""
+    ) -> Leave | None:
+        """Go on with what became of the picture; gives what ends the wait for the answer, where it is not there yet."""
         if image is None:
             return asyncio.create_task(self._predict_heavy(request, deliver)).cancel
         if isinstance(image, ServiceError):
             deliver(raised, image)
-            return _nothing
+            return None
 
         def reply_of(outcome: Answer | ServiceError) -> Reply:
             return _one_predicted(read(model, (image,), outcome), asked, image, decode_s)
@@ -95,7 +95,7 @@ class DigitRoutes:
             return ask(model, image, self._settings.request_timeout_s, partial(deliver, reply_of)).leave
         except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
             deliver(raised, error)
-            return _nothing
+            return None
 
     async def _predict_heavy(self, request: Inbound, deliver: Deliver) -> None:
         try:
@@ -276,9 +276,6 @@ def _confidence(
 
 def _unchanged(reply: Reply) -> Reply:
     return reply
-
-
-def _nothing() -> None: ...
 
 
 def _timings(decode_s: float, found: Predictions | Saliency) -> str:

@@ -38,6 +38,13 @@ class Desk:
         return self._gatherer.add(Submitted(content), preprocess, go_on)
 
 
+@pytest.fixture
+def complaints(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    logged: list[str] = []
+    monkeypatch.setattr(gathering.log, "exception", logged.append)
+    return logged
+
+
 def tell(story: Callable[[Desk], Awaitable[None]], settings: Settings) -> None:
     async def run() -> None:
         await story(Desk(settings))
@@ -114,11 +121,8 @@ def test_no_turn_reads_more_than_its_share_and_none_is_forgotten(settings: Calla
 
 
 def test_a_request_that_fails_on_its_picture_disturbs_no_other(
-    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., Settings], complaints: list[str]
 ) -> None:
-    complaints: list[str] = []
-    monkeypatch.setattr(gathering.log, "exception", complaints.append)
-
     async def story(desk: Desk) -> None:
         desk.ask("first", png(CENTRED))
         desk._gatherer.add(Submitted(png(CENTRED)), AUTO, lambda _image, _decode_s: {}["no such key"])
@@ -131,10 +135,8 @@ def test_a_request_that_fails_on_its_picture_disturbs_no_other(
 
 
 def test_what_cannot_be_read_together_is_left_to_be_read_alone(
-    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., Settings], complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    complaints: list[str] = []
-    monkeypatch.setattr(gathering.log, "exception", complaints.append)
     monkeypatch.setattr(Reader, "light", lambda *_: {}["no such key"])
 
     async def story(desk: Desk) -> None:
