@@ -26,8 +26,9 @@ class Augmentation:
 
     Angles in degrees, shifts in pixels. `zoom` and `aspect` are the logarithms' range: 0.25 is from 1/1.28 to 1.28.
     `elastic` is the displacement's standard deviation in pixels. `thicker` and `thinner` are how much of a
-    dilation or erosion by one pixel is mixed in, `serifs` the share of zeros, ones and sevens that get strokes which
-    MNIST's writers left out, `mild` the share of images whose strength is near 0.
+    dilation or erosion by one pixel is mixed in, `serifs` the share of zeros that get a slash and of sevens that get a
+    bar, `upstrokes` that of ones that get an upstroke, all of which MNIST's writers left out; `mild` is the share of
+    images whose strength is near 0.
     """
 
     rotation: float = 0.0
@@ -43,6 +44,7 @@ class Augmentation:
     contrast: float = 0.0
     noise: float = 0.0
     serifs: float = 0.0
+    upstrokes: float = 0.0
     mild: float = 0.0
 
 
@@ -71,8 +73,8 @@ def augment(
         return sample(ink, *affine_points(settings, len(ink), rng))
     strength = rng.random(len(ink), dtype=np.float32)
     strength[rng.random(len(ink)) < settings.mild] *= 0.1
-    if settings.serifs:
-        ink = add_serifs(ink, labels, settings.serifs, rng)
+    if settings.serifs or settings.upstrokes:
+        ink = add_serifs(ink, labels, settings, rng)
     if settings.thicker or settings.thinner:
         ink = change_stroke_width(ink, _signed(rng, strength), settings.thicker, settings.thinner)
     ink = sample(ink, *displacements(settings, strength, rng))
@@ -173,10 +175,13 @@ def change_light(images: Images, settings: Augmentation, strength: Strength, rng
     return np.clip(images, 0, 255)
 
 
-def add_serifs(images: Images, labels: npt.NDArray[np.integer], share: float, rng: np.random.Generator) -> Images:
+def add_serifs(
+    images: Images, labels: npt.NDArray[np.integer], settings: Augmentation, rng: np.random.Generator
+) -> Images:
     """Gives a share of the zeros a slash, of the ones an upstroke and a foot, and of the sevens a bar."""
     images = images.copy()
-    for label, draw in ((0, _slash), (1, _upstroke), (7, _bar)):
+    kinds = ((0, _slash, settings.serifs), (1, _upstroke, settings.upstrokes), (7, _bar, settings.serifs))
+    for label, draw, share in kinds:
         has_ink = images.max(axis=(1, 2)) > DARK
         for index in np.flatnonzero((labels == label) & has_ink & (rng.random(len(labels)) < share)):
             stroke = draw(images[index], rng)
@@ -198,8 +203,8 @@ def _upstroke(image: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.N
     y, x = np.nonzero(image > DARK)
     top, bottom = (y.min(), x[y == y.min()].mean()), (y.max(), x[y == y.max()].mean())
     height = bottom[0] - top[0]
-    # Some are as long as the stem, and steep; a flat one would make a seven.
-    lengths, angles = ((0.6, 1.0), (45, 75)) if rng.random() < LONG_UPSTROKES else ((0.2, 0.6), (40, 65))
+    # A flat one would make a seven. Some are as long as the stem.
+    lengths, angles = ((0.6, 1.0), (50, 75)) if rng.random() < LONG_UPSTROKES else ((0.2, 0.6), (48, 70))
     length, angle = height * rng.uniform(*lengths), np.deg2rad(rng.uniform(*angles))
     width = rng.uniform(1.0, 2.8)
     stroke = segment(top, (top[0] + length * np.sin(angle), top[1] - length * np.cos(angle)), width)

@@ -21,7 +21,7 @@ from training.data import Digits, Pixels
 CHUNK = 200  # digits a task
 MAX_PIXELS = 10_000_000
 # Other hands before other cameras: a rendered digit is not the one that the fit sees beside it.
-HANDS = Augmentation(rotation=8, shear=10, aspect=0.2, elastic=0.8, serifs=0.2, mild=0.2)
+HANDS = Augmentation(rotation=8, shear=10, aspect=0.2, elastic=0.8, serifs=0.2, upstrokes=0.3, mild=0.2)
 # A condition's share of the pictures, 1 unless it stands here: what only moves or scales, and what costs much, less;
 # few pixels, whose digits were refused most (docs/log.md, 2026-11-28), more.
 SHARES = {

@@ -121,7 +121,7 @@ def test_a_blur_keeps_the_amount_of_ink():
 def test_zeros_ones_and_sevens_alone_get_strokes_of_other_hands():
     digits = draw(200)
     images = digits.images.astype(np.float32)
-    changed = add_serifs(images, digits.labels, 1.0, np.random.default_rng(0))
+    changed = add_serifs(images, digits.labels, Augmentation(serifs=1.0, upstrokes=1.0), np.random.default_rng(0))
     differs = (changed != images).any(axis=(1, 2))
     assert set(digits.labels[differs].tolist()) == {0, 1, 7}
     assert (changed >= images).all()
@@ -131,7 +131,7 @@ def test_zeros_ones_and_sevens_alone_get_strokes_of_other_hands():
 def test_a_blank_or_pale_picture_gets_its_strokes_without_a_fault(label):
     images = np.zeros((2, 28, 28), np.uint8)
     images[1, 10, 10] = 90
-    settings = Augmentation(serifs=1.0, thinner=1.0)
+    settings = Augmentation(serifs=1.0, upstrokes=1.0, thinner=1.0)
     changed = augment(images, np.array([label, label]), settings, np.random.default_rng(0))
     assert np.isfinite(changed).all()
 
