@@ -9,12 +9,13 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service import __version__
 from service.api import docs, openapi
-from service.api.bodies import Budget
+from service.api.bodies import Budget, Disconnected
 from service.api.edge import Edge
-from service.api.framework import on_error, on_http_error, response
+from service.api.framework import on_disconnect, on_error, on_http_error, response
 from service.api.health import LIVE, READY, health_routes
 from service.api.keys import Keys
 from service.api.metrics import metrics_routes
@@ -106,7 +107,13 @@ def _without_routes(lifespan: Any) -> DigitService:
         docs_url=None,  # ours needs no address outside
         redoc_url=None,
         redirect_slashes=False,
-        exception_handlers={ServiceError: on_error, HTTPException: on_http_error, Exception: on_error},
+        exception_handlers={
+            ServiceError: on_error,
+            HTTPException: on_http_error,
+            Disconnected: on_disconnect,
+            ClientDisconnect: on_disconnect,
+            Exception: on_error,
+        },
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from typing import Any
 
+from httptools import HttpParserCallbackError
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.api.problems import problem_reply
-from service.api.reply import new_id
+from service.api.reply import Inbound, receive_nothing
 
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 HEAD_BYTES = 65_536
@@ -24,6 +26,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _messages = 0
+    _chunk = b""  # what is being parsed
+    _earlier: Any = None  # the cycle of the request before the one that is being received
     _since = 0.0  # when it was begun to read, or answered
     _arrived = 0  # bytes since the last look
     _look: asyncio.TimerHandle | None = None
@@ -41,6 +45,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._arrived += len(data)
+        self._chunk = data
         # Where a request begins; lower case costs a tenth of what the pattern does.
         if self._is_between() and b"\r\nupgrade:" in data[: data.find(b"\r\n\r\n") + 1 or None].lower():
             # The parser would take the body for the other protocol's. We speak none, so there is no upgrade to ask for.
@@ -50,11 +55,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if size > HEAD_BYTES:
             if self._is_between():  # the parser has not seen it
                 self.on_message_begin()
-            self._refuse("head_too_large", f"The head of a request may have {HEAD_BYTES} bytes.")
-            return
-        super().data_received(data)
-        if self._in_head:
-            self._head_bytes = size
+            detail = f"The head of a request may have {HEAD_BYTES} bytes. Send fewer headers, or shorter ones."
+            self._refuse("head_too_large", detail)
+        else:
+            super().data_received(data)
+            if self._in_head:
+                self._head_bytes = size
+        self._chunk = b""
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -62,6 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self._reading = self._in_head = True
         self._messages += 1
+        self._earlier = self.cycle
         self._since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -97,7 +105,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse("malformed_request", f"What came is not an HTTP request. {msg}")
+        error = sys.exc_info()[1]  # uvicorn calls this where it caught the parser's
+        told = "Invalid address" if isinstance(error, HttpParserCallbackError) else error or msg
+        self._refuse("malformed_request", f"What came is not HTTP/1.1 that can be read: {told}.")
 
     def shutdown(self) -> None:
         """Close once what came, or comes in a moment, is answered; uvicorn's hangs up on who is not being answered."""
@@ -126,9 +136,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether no answer is under way."""
         return self.cycle is None or self.cycle.response_complete
 
+    def _has_begun(self) -> bool:
+        """Whether the application has the request whose body is being received."""
+        return self._reading and not self._in_head and self.cycle is not self._earlier
+
     def _may_speak(self) -> bool:
-        """As `_is_idle`, or the handler of the one request under way still waits for its body."""
-        return self._is_idle() or not (self.pipeline or getattr(self.cycle, "response_started", True))
+        """Whether an answer now would be taken for that of what is being received."""
+        if self._has_begun():
+            return not (self.pipeline or self.cycle.response_started)
+        return self._is_idle()
 
     def _look_later(self) -> None:
         self._arrived = 0
@@ -147,7 +163,8 @@ class BoundedProtocol(HttpToolsProtocol):
         waited_s = self.loop.time() - self._since
         slow = self._arrived < SLOWEST_BYTES_PER_S * self._look_every_s
         if self._reading and slow and waited_s >= self._request_timeout_s:
-            self._refuse("too_slow", f"The request came slower than {SLOWEST_BYTES_PER_S} bytes a second.")
+            detail = f"The request came slower than {SLOWEST_BYTES_PER_S} bytes a second. Send it again, and faster."
+            self._refuse("too_slow", detail)
         elif not self._reading and waited_s >= self.timeout_keep_alive and self._is_idle():
             self.transport.close()
         else:
@@ -156,8 +173,26 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, code: str, detail: str) -> None:
         """Hang up on a sender; in words, where it sent something and no other answer can be under way."""
         if self._may_speak() and self._messages and not self.transport.is_closing():
-            request_id = new_id()
-            reply = problem_reply(code, detail, request_id, path=self.url.partition(b"?")[0])
-            head = STATUS_LINE[reply.status] + reply.head(request_id)
+            request = self._inbound()
+            reply = problem_reply(code, detail, request.id, path=request.raw_path)
+            if self._has_begun():
+                request.refusal = reply  # its handler ends it, once it hears that the client is gone
+            else:
+                self.app.edge.refuse(request, reply)
+            head = STATUS_LINE[reply.status] + reply.head(request.id)
             self.transport.write(head + b"connection: close\r\n\r\n" + reply.body)
         self.transport.close()
+
+    def _inbound(self) -> Inbound:
+        """What is known of the request that is being received."""
+        scope: Any = self.cycle.scope if self._has_begun() else {}
+        if "inbound" in scope:
+            inbound: Inbound = scope["inbound"]
+            return inbound
+        if not self._reading:
+            return Inbound("", b"", b"", {}, receive_nothing)
+        method, target = self.parser.get_method(), self.url
+        if not target:  # what was not parsed stands in its first line, if anywhere
+            method, target = (*self._chunk.split(b" ", 2), b"", b"")[:2]
+        path, _, query = target.partition(b"?")
+        return Inbound(method.decode("latin-1"), path, query, dict(self.headers), receive_nothing)

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.api.heads import BLANK, Head, KnownHeads
-from service.api.reply import Inbound, Leave, Reply
+from service.api.reply import Inbound, Leave, Reply, receive_nothing
 from service.bounded_protocol import BoundedProtocol
 from service.errors import Overloaded
 
 REFUSED_PAUSE_S = 0.5  # half of what Retry-After says at least: who asks again at once is still read in time
 SMALL_BYTES = 65_536  # larger bodies must find room in the budget, or they are streamed, and refused in words
 SHORT_CUT_BYTES = 262_144  # what is larger still is streamed, with its limits, by uvicorn and `bodies.receive`
-
-
-async def _receive_nothing() -> dict[str, Any]:
-    raise AssertionError("a short-cut request has its whole body before its handler runs")
 
 
 class _NoEvent:
@@ -38,7 +33,7 @@ class _Cycle(Inbound):
     message_event = _NoEvent()
 
     def __init__(self, head: Head) -> None:
-        super().__init__("POST", head.path, head.query, head.headers, _receive_nothing)
+        super().__init__("POST", head.path, head.query, head.headers, receive_nothing)
         self.hot = head.hot
         self.keep_alive = True  # cleared when it shuts down
         self.disconnected = False
@@ -51,7 +46,6 @@ class HotProtocol(BoundedProtocol):
     _head: Head | None = None  # of the request that is being received, if it takes the short cut
     _body: list[bytes]  # what came of it
     _held = 0  # bytes of the budget that it has
-    _chunk = b""  # what is being parsed
     _chunk_begins = False  # whether a request begins with it
     _task: asyncio.Task[None] | None = None  # who answers the short-cut request: a coroutine,
     _leave: Leave | None = None  # or the network, when it has run: ends the wait
@@ -63,7 +57,6 @@ class HotProtocol(BoundedProtocol):
         self._known: KnownHeads = self.app.edge.known_heads
 
     def data_received(self, data: bytes) -> None:
-        self._chunk = data
         self._chunk_begins = self._is_between()
         if self._chunk_begins and self._is_idle():
             end = data.find(BLANK) + len(BLANK)
@@ -75,7 +68,6 @@ class HotProtocol(BoundedProtocol):
                 self._begin(head, data[end:])
                 return
         super().data_received(data)
-        self._chunk = b""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

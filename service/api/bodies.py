@@ -14,6 +14,7 @@ from service.errors import Overloaded, TooLarge, UnsupportedMediaType
 FORMS = (
     "Send multipart/form-data, application/json, or the encoded picture itself as image/* or application/octet-stream"
 )
+CLIENT_CLOSED_REQUEST = 499  # nginx's status for the log: nobody is there to read one
 
 
 class Disconnected(Exception):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from service.api.bodies import Disconnected
+from service.api.bodies import CLIENT_CLOSED_REQUEST, Disconnected
 from service.api.heads import KnownHeads
 from service.api.keys import Keys
 from service.api.problems import reply_to
@@ -23,7 +23,6 @@ from service.tracing import TRACEPARENT, Tracing, stages
 
 PACE_ANSWERS = 256  # between two looks at the clock
 NO_ROUTE = "none"
-CLIENT_CLOSED_REQUEST = 499  # nginx's status for the log: nobody is there to read one
 
 
 class Edge:
@@ -109,7 +108,8 @@ class Edge:
             self._authorise(request)
             reply = await handler(request)
         except Disconnected:
-            self._end(request, CLIENT_CLOSED_REQUEST, started, span=span)
+            status, code = _unheard(request)
+            self._end(request, status, started, code=code, span=span)
             return None
         except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
             reply = reply_to(error, request.id, request.raw_path)
@@ -161,8 +161,14 @@ class Edge:
                 scope["problem_code"] = reply.code
                 await send_reply(outgoing, reply, request.id)
         route = getattr(scope.get("route"), "path", NO_ROUTE)
-        status = outgoing.status or CLIENT_CLOSED_REQUEST
-        self._end(request, status, started, outgoing.timings, scope.get("problem_code", ""), route, span)
+        status, code = outgoing.status, scope.get("problem_code", "")
+        if status in (0, CLIENT_CLOSED_REQUEST):
+            status, code = _unheard(request)
+        self._end(request, status, started, outgoing.timings, code, route, span)
+
+    def refuse(self, request: Inbound, reply: Reply) -> None:
+        """Count and log a request that the protocol answered without any handler."""
+        self._end(request, reply.status, time.perf_counter(), code=reply.code)
 
     def _authorise(self, request: Inbound) -> None:
         if self._keys.wanted and not self._is_probe(request.raw_path):
@@ -206,6 +212,12 @@ class Edge:
             return  # probes come every few seconds and the page's files by the dozen: only failures are news
         path = request.raw_path.decode("latin-1")
         self.access_log.write(request.method, path, status, seconds * 1e3, request.id, timings)
+
+
+def _unheard(request: Inbound) -> tuple[int, str]:
+    """Status and code of a request that no answer of a handler reached."""
+    refusal = request.refusal
+    return (CLIENT_CLOSED_REQUEST, "") if refusal is None else (refusal.status, refusal.code)
 
 
 class Pace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
+from service.api.bodies import CLIENT_CLOSED_REQUEST
 from service.api.problems import problem_reply, reply_to
 from service.api.reply import Reply
 
@@ -21,6 +22,11 @@ def response(reply: Reply) -> Response:
 async def on_error(request: Request, error: Exception) -> Response:
     """Handler of our own errors, and of bugs."""
     return _problem(request, reply_to(error, request.scope["request_id"], request.url.path.encode()))
+
+
+async def on_disconnect(_request: Request, _error: Exception) -> Response:
+    """Handler of a client that left while its body was awaited: nobody reads this answer."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

@@ -26,10 +26,12 @@ class Inbound:
 
     `body` is the whole body where it came at once; else `receive` brings it. For metrics and traces its handler tells
     which `model` answers, when it began to read what came (time.perf_counter) and how many seconds that took.
+    `refusal` is what the protocol answered while the handler still waited for the body.
     """
 
     __slots__ = (
         "body", "decode_at", "decode_s", "headers", "id", "method", "model", "raw_path", "raw_query", "receive",
+        "refusal",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +46,7 @@ class Inbound:
         self.model: ModelVersion | None = None
         self.decode_at = 0.0
         self.decode_s: float | None = None
+        self.refusal: Reply | None = None
         given = self.headers.get(b"x-request-id")
         sane = given is not None and SANE_ID.fullmatch(given)
         self.id: str = given.decode() if sane else new_id()  # type: ignore[union-attr]
@@ -56,6 +59,11 @@ class Inbound:
     @property
     def query(self) -> Mapping[str, str]:
         return parse_query(self.raw_query) if self.raw_query else NO_QUERY
+
+
+async def receive_nothing() -> MutableMapping[str, Any]:
+    """The `receive` of a request whose body comes at once, or never."""
+    raise AssertionError("nothing receives the body of this request")
 
 
 _random = random.Random()  # noqa: S311 - ids must differ, not be secret, and os.urandom is a system call
