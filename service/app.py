@@ -165,11 +165,11 @@ def _hot_routes(app: DigitService, routes: DigitRoutes, max_images: int) -> dict
             openapi_extra=extra,
         )
 
-    one, many = openapi.one_picture(), openapi.many_pictures(max_images)
+    one, many, looked = openapi.one_picture(), openapi.many_pictures(max_images), openapi.one_picture(sets=False)
     add("/predict", Hot(routes.predict, routes.predict_at_once), PredictAnswer, "The digit in one picture", one)
     add("/predict/batch", Hot(routes.predict_batch), BatchAnswer, "The digits in several pictures", many)
     add("/confidence", Hot(routes.confidence), ConfidenceAnswer, "How sure, and why", one | openapi.CHARTS)
-    add("/saliency", Hot(routes.saliency), SaliencyAnswer, "Where the network looked", one)
+    add("/saliency", Hot(routes.saliency), SaliencyAnswer, "Where the network looked", looked)
     return hot
 
 

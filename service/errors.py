@@ -74,6 +74,7 @@ class Overloaded(ServiceError):
 
 class NotReady(ServiceError):
     code = "not_ready"
+    retry_after_s: ClassVar[float] = 1.0
 
 
 class DeadlineExceeded(ServiceError):

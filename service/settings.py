@@ -51,7 +51,8 @@ class Settings(BaseSettings):
     required_models: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated models that must be loaded for the service to start and be ready. "
-        "Empty: the default model, where it is in the repository, to start; to be ready all that could be served once.",
+        "Empty: the default model, where it is in the repository, to start; to be ready all that could be served once "
+        "and were not unloaded since.",
     )
     versions_kept: int = Field(
         4, ge=0, description="Newest versions of each model that stay loaded, of those that can be served; 0: all."
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
         2048,
         ge=1,
         description="Most images that may wait for one network, and most requests that one worker answers at once; "
-        "more are refused with 503 and Retry-After.",
+        "more are refused with 503 and Retry-After. A single larger request is taken where nobody waits.",
     )
     max_body_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest request body.")
     max_pending_bytes: int = Field(
@@ -109,7 +110,7 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(
         None,
         description="Opens `/v2/repository/models/{model}/load` and `unload` to who sends it, in the headers of the "
-        "API key; without it they answer nobody.",
+        "API key, and all that the API key opens; without it the two answer nobody.",
     )
     drain_delay_s: float = Field(
         0.0,

@@ -32,16 +32,16 @@ async def on_disconnect(_request: Request, _error: Exception) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Handler of what the framework itself refuses: no such route, another method."""
     assert isinstance(error, HTTPException)
+    told = dict(error.headers or {})
+    if told.get("Allow") == "GET":
+        told["Allow"] = "GET, HEAD"  # the edge answers HEAD wherever there is a GET
     code, detail = {
         404: ("not_found", f"No route {request.url.path}. See /docs."),
         405: (
             "method_not_allowed",
-            f"{request.url.path} does not answer {request.scope['inbound'].method}. See /docs.",
+            f"{request.url.path} does not answer {request.scope['inbound'].method}. Send {told.get('Allow')}.",
         ),
     }.get(error.status_code, ("malformed_request", error.detail))
-    told = dict(error.headers or {})
-    if told.get("Allow") == "GET":
-        told["Allow"] = "GET, HEAD"  # the edge answers HEAD wherever there is a GET
     headers = [(name.lower().encode(), value.encode()) for name, value in told.items()]
     path = request.url.path.encode()
     return _problem(request, problem_reply(code, detail, request.scope["request_id"], headers, error.status_code, path))

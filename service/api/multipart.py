@@ -117,7 +117,7 @@ class Form:
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise MalformedRequest(f"The multipart body is broken: {error}") from None
+            raise MalformedRequest(f"The multipart body is broken: {error}. Let the HTTP client build it.") from None
 
     def finish(self) -> list[Part]:
         """All parts; raises `MalformedRequest` where the body stops before its last boundary."""

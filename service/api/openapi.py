@@ -14,6 +14,7 @@ from service.api.problems import PROBLEM_JSON, STATUS_OF_CODE
 from service.api.schemas import json_schemas
 from service.api.v2.messages import PUBLISHED as V2_PUBLISHED
 
+PROBLEM = PROBLEM_JSON.decode()
 BODY_ERRORS = (
     "malformed_request", "unauthorized", "model_not_found", "too_large", "unsupported_media_type", "invalid_image",
     "validation_error", "overloaded", "not_ready", "deadline_exceeded", "internal",
@@ -39,12 +40,12 @@ CHARTS = {"responses": {"200": {"content": {"image/svg+xml": _CHART, "image/png"
 def answers(answer: type[msgspec.Struct], *codes: str) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: `answer` at 200, a problem for each error code."""
     content = {"application/json": _schema(answer.__name__)}
-    return _responses((answer.__doc__ or "").strip(), content, codes, {PROBLEM_JSON.decode(): _schema("Problem")})
+    return _responses((answer.__doc__ or "").strip(), content, codes, {PROBLEM: _schema("Problem")})
 
 
 def text_answers(description: str, *codes: str) -> dict[int | str, dict[str, Any]]:
     """The same of a route that answers plain text."""
-    problem = {PROBLEM_JSON.decode(): _schema("Problem")}
+    problem = {PROBLEM: _schema("Problem")}
     return _responses(description, {"text/plain": {"schema": {"type": "string"}}}, codes, problem)
 
 
@@ -80,15 +81,15 @@ def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def one_picture() -> dict[str, Any]:
-    """`openapi_extra` of a route that takes one picture."""
+def one_picture(*, sets: bool = True) -> dict[str, Any]:
+    """`openapi_extra` of a route that takes one picture; `sets` where it gives prediction sets."""
     content: dict[str, Any] = {
         "multipart/form-data": {"schema": _object(file=ENCODED)},
         "application/json": {"schema": {"oneOf": [_object(image=BASE64), _object(pixels=PIXELS)]}},
         "application/octet-stream": {"schema": ENCODED},
     }
     content |= {media: {"schema": ENCODED} for media in IMAGE_TYPES}
-    return {"requestBody": {"required": True, "content": content}, "parameters": _parameters()}
+    return {"requestBody": {"required": True, "content": content}, "parameters": _parameters(sets=sets)}
 
 
 def many_pictures(max_images: int) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def many_pictures(max_images: int) -> dict[str, Any]:
             }
         },
     }
-    return {"requestBody": {"required": True, "content": content}, "parameters": _parameters()}
+    return {"requestBody": {"required": True, "content": content}, "parameters": _parameters(sets=True)}
 
 
 def inference() -> dict[str, Any]:
@@ -118,8 +119,8 @@ def inference() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": [parameter]}
 
 
-def _parameters() -> list[dict[str, Any]]:
-    return [
+def _parameters(*, sets: bool) -> list[dict[str, Any]]:
+    parameters = [
         _query("model", {"type": "string"}, "Which model answers. Default: `DIGITS_DEFAULT_MODEL`."),
         _query("version", {"type": "string"}, "Which version of it. Default: the newest ready one."),
         _query(
@@ -138,6 +139,7 @@ def _parameters() -> list[dict[str, Any]]:
             "Answer with the digits that hold the true one so often. `/confidence` always does, by default at 0.99.",
         ),
     ]
+    return parameters if sets else parameters[:-1]
 
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def describe(app: FastAPI, *, with_key: bool) -> None:
             for name in ("HTTPValidationError", "ValidationError"):
                 components["schemas"].pop(name, None)
             _drop_framework_errors(schema)
-            _tell_request_ids(schema)
+            _tell_what_every_route_has(schema)
             if with_key:
                 components["securitySchemes"] = {
                     "bearer": {"type": "http", "scheme": "bearer"},
@@ -168,10 +170,14 @@ def describe(app: FastAPI, *, with_key: bool) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _tell_request_ids(schema: dict[str, Any]) -> None:
+def _tell_what_every_route_has(schema: dict[str, Any]) -> None:
     header = {"description": "The client's, where it sent a sane one.", "schema": {"type": "string"}}
-    for path in schema["paths"].values():
-        for operation in path.values():
+    for path, operations in schema["paths"].items():
+        kind, error = ("application/json", "ProtocolError") if path.startswith("/v2") else (PROBLEM, "Problem")
+        for operation in operations.values():
+            for code in ("too_slow", "head_too_large"):  # refused before any route is found
+                told = {"description": f"`{code}`", "content": {kind: _schema(error)}}
+                operation["responses"].setdefault(str(STATUS_OF_CODE[code]), told)
             for answer in operation["responses"].values():
                 answer["headers"] = {"X-Request-ID": header}
 

@@ -9,7 +9,7 @@ import structlog
 
 from service.api.reply import JSON, Reply
 from service.api.schemas import Problem, encode
-from service.errors import Overloaded, ServiceError
+from service.errors import NotReady, Overloaded, ServiceError
 
 STATUS_OF_CODE = {
     "malformed_request": 400,
@@ -40,7 +40,7 @@ def reply_to(error: Exception, request_id: str, path: bytes = b"") -> Reply:
         detail = f"The service failed. Its log has more under request {request_id}."
         return problem_reply("internal", detail, request_id, path=path)
     headers: list[tuple[bytes, bytes]] = []
-    if isinstance(error, Overloaded):
+    if isinstance(error, (Overloaded, NotReady)):
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
     if error.code == "unauthorized":
         headers.append((b"www-authenticate", b"Bearer"))

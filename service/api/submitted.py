@@ -25,6 +25,7 @@ DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 FILE = "a string, the base64 of an image file or a data: URL"
 LEVEL = "a whole number 0..255"
 ROWS = f"a list of rows, each a list that holds {LEVEL} a pixel"
+NO_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 TOLD_CHARACTERS = 40  # of a value that is none
 Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
@@ -90,9 +91,13 @@ def _files(parts: list[Part], wanted: str) -> list[Submitted]:
     # A browser's form with no file chosen sends the part all the same, nameless and empty.
     found = [part for part in parts if part.name == wanted and (part.content or part.filename)]
     if not found:
-        names = ", ".join(sorted({repr(part.name) for part in parts})) or "no part"
+        names = ", ".join(sorted({_part_told(part, wanted) for part in parts})) or "no part"
         raise MalformedRequest(f"Expected a file in a part named {wanted!r}; found {names}. {_curl_hint(wanted)}")
     return [Submitted(part.content, part.filename) for part in found]
+
+
+def _part_told(part: Part, wanted: str) -> str:
+    return f"{part.name!r}, which is empty: no file was chosen" if part.name == wanted else repr(part.name)
 
 
 def _curl_hint(wanted: str) -> str:
@@ -107,12 +112,15 @@ def _json_fields(content: bytes | bytearray, *names: str) -> tuple[msgspec.Raw |
         raise MalformedRequest(
             f"The body is {_told(content)}: expected a JSON object with {' or '.join(map(repr, names))}."
         ) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise MalformedRequest(f"The body is not JSON: {error}") from None
+    except NO_JSON as error:
+        raise MalformedRequest(f"The body is not JSON: {_why(error)}") from None
     given = [name for name in names if name in fields and bytes(fields[name]) != b"null"]
     if len(given) != 1:
-        came = ", ".join(map(repr, list(fields)[:8])) or "an empty object"
-        raise MalformedRequest(f"Expected either {' or '.join(map(repr, names))} in the JSON object; came {came}.")
+        nulls = [name for name in names if name in fields and name not in given]
+        came = ", ".join(f"{name!r}: null" if name in nulls else repr(name) for name in list(fields)[:8])
+        raise MalformedRequest(
+            f"Expected either {' or '.join(map(repr, names))} in the JSON object; came {came or 'an empty object'}."
+        )
     return tuple(fields[name] if name in given else None for name in names)
 
 
@@ -124,8 +132,12 @@ def decode_part(raw: Any, kind: Any, name: str, expected: str = "") -> Any:
         if expected:
             raise InvalidValue(f"{name!r} is {_told(raw)}: expected {expected}.") from None
         raise InvalidValue(f"In {name!r}: {error}") from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise MalformedRequest(f"In {name!r}: not JSON: {error}") from None
+    except NO_JSON as error:
+        raise MalformedRequest(f"In {name!r}: not JSON: {_why(error)}") from None
+
+
+def _why(error: Exception) -> object:
+    return "It is nested too deeply." if isinstance(error, RecursionError) else error
 
 
 def from_base64(raw: Any, name: str) -> bytes:

@@ -109,9 +109,9 @@ class OverHttp:
             self._connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
         except ValueError as error:
             raise StartupError(f"--url {url!r}: {error}.") from None
-        self._headers = {"Accept": "application/json"}
+        self._headers: dict[str, str | bytes] = {"Accept": "application/json"}
         if settings.api_key is not None:
-            self._headers["X-API-Key"] = settings.api_key.get_secret_value()
+            self._headers["X-API-Key"] = settings.api_key.get_secret_value().encode()  # else Latin-1
 
     def post(self, path: str, picture: bytes, query: Mapping[str, str]) -> Any:
         return self._ask("POST", f"{path}?{urlencode(query)}", picture, self._headers | {"Content-Type": ANY_IMAGE})
@@ -119,7 +119,7 @@ class OverHttp:
     def get(self, path: str) -> Any:
         return self._ask("GET", path, None, self._headers)
 
-    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
+    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str | bytes]) -> Any:
         for _ in range(MOST_TRIES):
             try:
                 self._connection.request(method, self._prefix + path, body, headers)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from service.cli.exits import fail
-from service.errors import StartupError
 
 
 def serve(
@@ -36,27 +34,23 @@ def models(
     Example: digits models --url http://127.0.0.1:8000
     """
     from service.cli.show import print_json, print_rows
-    from service.inference.mirror import local_folder
     from service.settings import read_settings
 
     settings = read_settings()
-    rows = _on_disk(local_folder(settings.model_repository, settings.mirror)) if url is None else _served(url, settings)
+    rows = _on_disk(settings) if url is None else _served(url, settings)
     if as_json:
         print_json(rows)
     else:
         print_rows(rows)
 
 
-def _on_disk(root: Path) -> list[dict[str, Any]]:
+def _on_disk(settings: Any) -> list[dict[str, Any]]:
     import msgspec
 
-    from service.inference.disk import scan
+    from service.inference.disk import Disk
 
-    found = scan(root)
-    if not found:
-        raise StartupError(f"No model in {root}: expected <name>/<version>/model.onnx.")
     rows = []
-    for entry in found:
+    for entry in Disk(settings.model_repository, settings.mirror).fetch_first():
         card = entry.path / "model.json"
         facts = msgspec.json.decode(card.read_bytes(), type=dict[str, Any]) if card.exists() else {}
         rows.append(

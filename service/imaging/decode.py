@@ -42,6 +42,11 @@ READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"II+\x00", TiffImagePlugin.TiffImageFile),
     (b"MM\x00+", TiffImagePlugin.TiffImageFile),
 )
+# Where a file's first 12 bytes hold one of these, it is what users take for a picture, too.
+OTHER_FORMATS = {
+    b"ftyphei": "HEIC", b"ftypmif": "HEIF", b"ftypavi": "AVIF", b"%PDF": "PDF", b"<svg": "SVG", b"<?xml": "SVG or XML",
+    b"jP  ": "JPEG 2000", b"JXL ": "JPEG XL", b"8BPS": "Photoshop",
+}  # fmt: skip
 # What `pyspng.load` calls; it looks up a table of formats each time, a sixth of what a small picture takes.
 _load_png, AS_IT_IS = pyspng.c.spng_decode_image_bytes, pyspng.c.SPNG_FMT_AUTO
 ORIENTATION_STEPS = {
@@ -84,6 +89,10 @@ def decode(data: bytes | bytearray | memoryview, *, max_pixels: int, reduce: boo
             "Send a smaller picture."
         ) from error
     except Exception as error:  # hostile bytes make decoders raise anything, struct.error and MemoryError included
+        if str(error) == "unknown pixel mode":  # Pillow's, of TIFFs
+            raise InvalidImage(
+                "Pixels of that kind are not read. Save the file with 8 or 16 bits a channel."
+            ) from error
         raise InvalidImage(
             f"The image could not be decoded ({error or type(error).__name__}). It is truncated or corrupt: "
             f"send a complete {FORMATS} file."
@@ -152,10 +161,7 @@ def _decode_grey_jpeg(data: bytes, max_pixels: int) -> Picture | None:
 def _decode_with_pillow(data: bytes, max_pixels: int, *, reduce: bool) -> Picture:
     reader = next((cls for magic, cls in READERS if data.startswith(magic)), None)
     if reader is None:
-        came = "an empty body" if not data else f"{len(data)} bytes that begin with {data[:8]!r}"
-        raise InvalidImage(
-            f"Expected a {FORMATS} image, told by its content; got {came}. Send the encoded file itself."
-        )
+        raise InvalidImage(f"Expected a {FORMATS} image, told by its content; got {_unread(data)}.")
     _check_before_opening(data, reader, max_pixels)
     png_exif = png.read_chunks(data).exif if reader is PngImagePlugin.PngImageFile else b""
     image = reader(BytesIO(data))
@@ -178,6 +184,15 @@ def _decode_with_pillow(data: bytes, max_pixels: int, *, reduce: bool) -> Pictur
         if orientation >= 5 and image.format != "TIFF":
             width, height = height, width
     return Picture(np.ascontiguousarray(pixels), tuple(steps), width, height)
+
+
+def _unread(data: bytes) -> str:
+    """What came instead of a picture, and what to do about it."""
+    for magic, name in OTHER_FORMATS.items():
+        if magic in data[:12]:
+            return f"{name}. Convert it to JPEG or PNG"
+    came = f"{len(data)} bytes that begin with {data[:8]!r}" if data else "an empty body"
+    return f"{came}. Send the encoded file itself"
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -145,6 +145,25 @@ def test_what_is_wrong_in_json_is_told_with_its_place_and_what_was_expected(clie
     assert len(detail) < 200
 
 
+MENDED = {
+    "no file chosen": (part("file", b"", "") + b"--b--\r\n", FORM, "no file was chosen"),
+    "a form by hand": (b"hello", FORM, "Let the HTTP client build it"),
+    "null": (b'{"image": null}', JSON, "came 'image': null."),
+    "an empty object": (b"{}", JSON, "came an empty object."),
+    "deep": (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON, "nested too deeply"),
+    "HEIC": (b"\0\0\0\x18ftypheic" + bytes(100), PNG, "got HEIC. Convert it to JPEG or PNG."),
+    "PDF": (b"%PDF-1.7" + bytes(100), PNG, "got PDF. Convert it"),
+    "SVG": (b"<svg xmlns='x'/>", PNG, "got SVG. Convert it"),
+    "nothing": (b"hello", PNG, "Send the encoded file itself."),
+}
+
+
+@pytest.mark.parametrize("case", MENDED)
+def test_the_detail_says_how_to_mend_it(client: httpx.Client, case: str) -> None:
+    content, headers, told = MENDED[case]
+    assert told in client.post("/predict", content=content, headers=headers).json()["detail"]
+
+
 def test_what_is_wrong_in_a_batch_is_told_with_its_picture(client: httpx.Client) -> None:
     items = client.post("/predict/batch", json={"pixels": [[[0]], [[0], ["x"]], 5]}).json()["predictions"]
     assert "Row 1, column 0 of 'pixels[1]' is \"x\"" in items[1]["error"]["detail"]
@@ -176,7 +195,7 @@ def test_unknown_model_page(client: httpx.Client) -> None:
 def test_unknown_routes_and_methods(client: httpx.Client) -> None:
     check(client, client.get("/nowhere"), 404, "not_found")
     answer = client.get("/predict")
-    check(client, answer, 405, "method_not_allowed")
+    assert check(client, answer, 405, "method_not_allowed")["detail"].endswith("Send POST.")
     assert answer.headers["allow"] == "POST"
 
 
@@ -256,6 +275,7 @@ def test_before_the_models_are_loaded(settings: Callable[..., Settings]) -> None
     client = TestClient(create_app(settings()))  # its lifespan has not begun
     answer = client.post("/predict", content=FILE, headers=PNG)
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert answer.headers["retry-after"] == "1"
     assert client.get("/health/ready").status_code == 503
     assert client.get("/health/live").status_code == 200
 

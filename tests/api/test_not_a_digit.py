@@ -144,3 +144,4 @@ def test_openapi_tells_verdicts_and_coverage(client: httpx.Client) -> None:
     assert "several_marks" in json.dumps(properties["reason"])
     for route in ("/predict", "/predict/batch", "/confidence"):
         assert "coverage" in {parameter["name"] for parameter in document["paths"][route]["post"]["parameters"]}
+    assert "coverage" not in json.dumps(document["paths"]["/saliency"])

@@ -111,7 +111,7 @@ def test_any_other_request_id_is_replaced(client: httpx.Client, given: str) -> N
     assert given not in ids
 
 
-UNTOLD = {"not_found", "method_not_allowed", "too_slow", "head_too_large"}  # of no route's own
+UNTOLD = {"not_found", "method_not_allowed"}  # of no route's own
 
 
 def test_openapi_names_every_body_form_and_error(client: httpx.Client) -> None:
@@ -126,7 +126,7 @@ def test_openapi_names_every_body_form_and_error(client: httpx.Client) -> None:
             "model", "version", "preprocess", "coverage", "receipt",
         }  # fmt: skip
         assert set(operation["responses"]) == {
-            "200", "400", "401", "404", "413", "415", "422", "500", "503", "504",
+            "200", "400", "401", "404", "408", "413", "415", "422", "431", "500", "503", "504",
         }  # fmt: skip
     told = str(document["paths"])
     assert all(f"`{code}`" in told for code in STATUS_OF_CODE if code not in UNTOLD)
@@ -143,10 +143,10 @@ def test_openapi_tells_the_request_id_of_every_answer_and_what_needs_no_key(clie
 
 def test_openapi_tells_what_the_probes_of_v2_answer_while_not_ready(client: httpx.Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    assert set(paths["/v2/health/ready"]["get"]["responses"]) == {"200", "500", "503"}
+    assert set(paths["/v2/health/ready"]["get"]["responses"]) == {"200", "408", "431", "500", "503"}
     for path in ("/v2/models/{name}/ready", "/v2/models/{name}/versions/{version}/ready"):
         told = paths[path]["get"]["responses"]
-        assert set(told) == {"200", "404", "500", "503"}
+        assert set(told) == {"200", "404", "408", "431", "500", "503"}
         assert told["503"]["content"] == told["200"]["content"]
 
 

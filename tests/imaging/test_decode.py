@@ -411,3 +411,11 @@ def test_the_quick_decoders_give_pillows_pixels(case: str, size: tuple[int, int]
     kind, options = GREY_FILES[case]
     data = encoded(NOISE.convert("L").resize(size), kind, **options)
     assert np.array_equal(decode(data, max_pixels=LIMIT, reduce=False).pixels, np.asarray(Image.open(BytesIO(data))))
+
+
+def test_pixels_of_a_kind_that_is_not_read_are_not_called_corrupt() -> None:
+    tags = {256: 2, 257: 2, 258: 64, 259: 1, 262: 1, 273: 130, 277: 1, 278: 2, 279: 32, 339: 3}  # 64-bit floats
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    file = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries
+    with pytest.raises(InvalidImage, match="Save the file with 8 or 16 bits"):
+        decode(file.ljust(130, b"\0") + struct.pack("<4d", 0, 1, 2, 3), max_pixels=100)

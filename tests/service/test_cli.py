@@ -81,11 +81,11 @@ def test_a_running_service_gives_the_same_answers(files: list[str], models: Path
 
 
 def test_the_key_of_a_service_comes_from_the_environment(models: Path) -> None:
-    with serving(models, DIGITS_API_KEY="open sesame") as live:
+    with serving(models, DIGITS_API_KEY="sésame à 5 €") as live:
         refused = digits("predict", str(SEVEN), "--url", live.url)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert "wants an API key" in refused.stderr
-        assert digits("predict", str(SEVEN), "--url", live.url, DIGITS_API_KEY="open sesame").returncode == 0
+        assert digits("predict", str(SEVEN), "--url", live.url, DIGITS_API_KEY="sésame à 5 €").returncode == 0
 
 
 @pytest.mark.parametrize(

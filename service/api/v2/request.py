@@ -73,7 +73,8 @@ def understand(content: bytes | bytearray, json_bytes: int, model: ModelVersion,
     except msgspec.ValidationError as error:
         raise InvalidValue(f"Not an inference request: {error}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        hint = f" The first {json_bytes} bytes were read as JSON; {HEADER} tells how many are."
+        read = "The whole body was" if json_bytes == len(whole) else f"The first {json_bytes} bytes were"
+        hint = f" {read} read as JSON; {HEADER} tells how many bytes are, where raw tensors follow."
         raise MalformedRequest(f"Not JSON: {error}.{hint}") from None
     wanted = _wanted(request, model)
     inputs, files = _read_inputs(request, model, whole[json_bytes:])
