@@ -59,23 +59,16 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """As many `networks` of a recipe, with the seeds from 0."""
-
-    recipe: str
-    networks: int = 1
-
-
-@dataclass(frozen=True)
 class Distillation:
-    """The fit imitates a mean of networks instead of labels: of those of each teacher, then of the teachers.
+    """The fit imitates a mean of networks instead of labels: as many of the recipe `teacher` as `networks`.
 
     They answer `copies` augmented passes over the digits, which the epochs show in turn. `temperature` divides their
     logits, so that more than the likeliest digit is heard; calibration takes it out again.
     Hinton, Vinyals and Dean, arXiv:1503.02531.
     """
 
-    teachers: tuple[Teacher, ...]
+    teacher: str
+    networks: int = 2
     copies: int = 10
     temperature: float = 2.0
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from training.augmentation import Augmentation, UniformAffine
 from training.errors import TrainingError
-from training.recipe import Convolution, Convolutional, Dense, Distillation, Optimiser, Recipe, Teacher
+from training.recipe import Convolution, Convolutional, Dense, Distillation, Optimiser, Recipe
 
 # For photographed digits, whose pens, slants and proportions MNIST's writers did not use (docs/log.md, 2026-11-23).
 HANDWRITING = Augmentation(
@@ -63,7 +63,7 @@ RECIPES = {
             epochs=40,
             augmentation=GENTLE_HANDWRITING,
             **SERVED,
-            distillation=Distillation((Teacher("cnn-teacher", 2),)),
+            distillation=Distillation("cnn-teacher"),
             target_accuracy=0.985,
         ),
         Recipe(
@@ -81,7 +81,7 @@ RECIPES = {
             epochs=28,
             augmentation=HANDWRITING,
             **SERVED,
-            distillation=Distillation((Teacher("cnn-teacher", 3),), copies=20),
+            distillation=Distillation("cnn-teacher", networks=3, copies=20),
             target_accuracy=0.995,
         ),
         # Teaches the two above. It is not served: in floats it takes twice the time.
@@ -99,17 +99,6 @@ RECIPES = {
                 dropout=0.4,
             ),
             epochs=24,
-            augmentation=HANDWRITING,
-            **OURS,
-            target_accuracy=0.995,
-        ),
-        # Teaches cnn, too: ten layers that look at every pixel, nearly three times the time of the other teacher.
-        Recipe(
-            name="cnn-deep-teacher",
-            network=Convolutional(
-                tuple(Convolution(filters) for filters in (16, 32, 32, 48, 48, 64, 64, 80, 80, 96)), dropout=0.4
-            ),
-            epochs=20,
             augmentation=HANDWRITING,
             **OURS,
             target_accuracy=0.995,

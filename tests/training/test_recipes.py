@@ -15,11 +15,11 @@ def test_the_two_served_networks_have_recipes_with_the_accuracy_they_must_reach(
 def test_every_recipe_of_the_source_documents_is_there():
     sources = {"mlp-40", "mlp-32x32-sigmoid", "mlp-32x32-softmax", "mlp-32x32-relu", "mlp-32x32", "dense-512"}
     sources |= {"dense-512x512", "cnn-4conv", "dense-128-64"}
-    assert recipes.RECIPES.keys() == sources | {"dense", "cnn", "cnn-teacher", "cnn-deep-teacher"}
+    assert recipes.RECIPES.keys() == sources | {"dense", "cnn", "cnn-teacher"}
 
 
 def test_an_unknown_recipe_is_answered_with_those_that_there_are():
-    there_are = r"There are: cnn, cnn-4conv, cnn-deep-teacher, cnn-teacher, dense"
+    there_are = r"There are: cnn, cnn-4conv, cnn-teacher, dense"
     with pytest.raises(TrainingError, match=r"There is no recipe 'cmm'. " + there_are):
         recipes.find("cmm")
 

@@ -32,7 +32,7 @@ CARD_KEYS = {
     "outputs": list,
     "recipe": dict,
     "seed": int,
-    "teachers": list,
+    "teachers": dict,
     "data": dict,
     "git_dirty": (bool, type(None)),
     "git_commit": (str, type(None)),
