@@ -60,14 +60,16 @@ def learn_from(
 
 
 def prepare(recipe: Recipe, settings: Distillation, digits: Digits, networks: list[keras.Model], cache: Path) -> Lesson:
-    """Augmented copies of the digits, and the mean of what the networks say of each."""
+    """Augmented copies of the digits, and of each the mean of what the networks say, with a share of its label."""
     sources = [Path(augmentation.__file__), Path(__file__)]
     told = f"{settings.copies}-{_digest(repr(recipe.augmentation).encode())}"
     images = cached(cache, f"copies-{told}", digits, sources, lambda: _copies(recipe, settings.copies, digits))
     minds = _digest(*(weight.tobytes() for network in networks for weight in network.get_weights()))
     name = f"logits-{told}-{minds}"
     logits = cached(cache, name, digits, sources, lambda: np.stack([mean_logits(networks, copy) for copy in images]))
-    return Lesson(images, np.exp(log_softmax(logits / settings.temperature)).astype(np.float32))
+    said = np.exp(log_softmax(logits / settings.temperature))
+    targets = (1 - settings.labels) * said + settings.labels * np.eye(10)[digits.labels]
+    return Lesson(images, targets.astype(np.float32))
 
 
 def _copies(recipe: Recipe, copies: int, digits: Digits) -> Pixels:

@@ -63,7 +63,8 @@ class Distillation:
     """The fit imitates a mean of networks instead of labels: as many of the recipe `teacher` as `networks`.
 
     They answer `copies` augmented passes over the digits, which the epochs show in turn. `temperature` divides their
-    logits, so that more than the likeliest digit is heard; calibration takes it out again.
+    logits, so that more than the likeliest digit is heard; calibration takes it out again. `labels` is the share of
+    what is learnt that is the label all the same, where the networks are wrong about a digit that has one.
     Hinton, Vinyals and Dean, arXiv:1503.02531.
     """
 
@@ -71,6 +72,7 @@ class Distillation:
     networks: int = 2
     copies: int = 10
     temperature: float = 2.0
+    labels: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def test_teachers_of_other_data_are_fitted_anew(taught):
     assert len(other.images[0]) == len(parts.validation) != len(lesson.images[0])
 
 
-def test_what_is_learnt_is_the_softened_mean_of_the_teachers_logits(tmp_path):
+def test_what_is_learnt_is_the_softened_mean_of_the_teachers_logits_and_a_share_of_the_label(tmp_path):
     digits, settings = draw(20), TAUGHT.distillation
     networks = [build(recipes.find("dense-128-64")) for _ in range(2)]
     lesson = prepare(TAUGHT, settings, digits, networks, tmp_path)
@@ -66,6 +66,8 @@ def test_what_is_learnt_is_the_softened_mean_of_the_teachers_logits(tmp_path):
     logits = np.mean([network.predict(images, verbose=0) for network in networks], axis=0) / settings.temperature
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(lesson.targets[1], expected, atol=1e-5)
+    corrected = prepare(TAUGHT, replace(settings, labels=0.25), digits, networks, tmp_path)
+    assert np.allclose(corrected.targets[1], 0.75 * expected + 0.25 * np.eye(10)[digits.labels], atol=1e-5)
 
 
 def test_a_recipe_without_teachers_has_no_lesson(tmp_path):
