@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
@@ -33,8 +35,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """Handler of what the framework itself refuses: no such route, another method."""
     assert isinstance(error, HTTPException)
     told = dict(error.headers or {})
-    if told.get("Allow") == "GET":
-        told["Allow"] = "GET, HEAD"  # the edge answers HEAD wherever there is a GET
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and told.get("Allow", "GET") == "GET":
+        told["Allow"] = "GET, HEAD"  # the edge answers HEAD wherever there is a GET; folders of files tell none
     code, detail = {
         404: ("not_found", f"No route {request.url.path}. See /docs."),
         405: (
