@@ -16,7 +16,7 @@ from service.api.reply import Inbound, Leave, Reply, receive_nothing
 from service.bounded_protocol import BoundedProtocol
 from service.errors import Overloaded
 
-REFUSED_PAUSE_S = 0.5  # half of what Retry-After says at least: who asks again at once is still read in time
+REFUSED_PAUSE_S = 0.8  # less than Retry-After says at least: who asks again at once is still answered within it
 SMALL_BYTES = 65_536  # larger bodies must find room in the budget, or they are streamed, and refused in words
 SHORT_CUT_BYTES = 262_144  # what is larger still is streamed, with its limits, by uvicorn and `bodies.receive`
 
