@@ -52,7 +52,7 @@ OURS: dict[str, Any] = {
     "calibration": 1 / 15,
 }
 # And those that are served. In integers they may be twice as large as their time would allow in floats.
-SERVED: dict[str, Any] = {**OURS, "outliers": 0.5, "quantised": True}
+SERVED: dict[str, Any] = {**OURS, "outliers": 0.4, "quantised": True}
 
 RECIPES = {
     recipe.name: recipe
