@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +29,11 @@ class Live:
         address = re.search(r"http://[^ ]+:\d+", self.greeting)
         assert address is not None, f"no address in {self.greeting!r}"
         self.url = address[0]
+
+    def connect(self) -> socket.socket:
+        """A connection for what no HTTP client sends."""
+        parts = urlsplit(self.url)
+        return socket.create_connection((parts.hostname, parts.port), timeout=30)
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send the signal; the exit code and the log."""

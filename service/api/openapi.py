@@ -89,7 +89,8 @@ def one_picture(*, sets: bool = True) -> dict[str, Any]:
         "application/octet-stream": {"schema": ENCODED},
     }
     content |= {media: {"schema": ENCODED} for media in IMAGE_TYPES}
-    return {"requestBody": {"required": True, "content": content}, "parameters": _parameters(sets=sets)}
+    parameters = _parameters() + (_coverage() if sets else [])
+    return {"requestBody": {"required": True, "content": content}, "parameters": parameters}
 
 
 def many_pictures(max_images: int) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def many_pictures(max_images: int) -> dict[str, Any]:
             }
         },
     }
-    return {"requestBody": {"required": True, "content": content}, "parameters": _parameters(sets=True)}
+    return {"requestBody": {"required": True, "content": content}, "parameters": _parameters() + _coverage()}
 
 
 def inference() -> dict[str, Any]:
@@ -119,8 +120,8 @@ def inference() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": [parameter]}
 
 
-def _parameters(*, sets: bool) -> list[dict[str, Any]]:
-    parameters = [
+def _parameters() -> list[dict[str, Any]]:
+    return [
         _query("model", {"type": "string"}, "Which model answers. Default: `DIGITS_DEFAULT_MODEL`."),
         _query("version", {"type": "string"}, "Which version of it. Default: the newest ready one."),
         _query(
@@ -133,13 +134,13 @@ def _parameters(*, sets: bool) -> list[dict[str, Any]]:
             {"type": "boolean", "default": False},
             "Also answer with the 28 x 28 pixels that the network saw, and the steps that led there.",
         ),
-        _query(
-            "coverage",
-            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-            "Answer with the digits that hold the true one so often. `/confidence` always does, by default at 0.99.",
-        ),
     ]
-    return parameters if sets else parameters[:-1]
+
+
+def _coverage() -> list[dict[str, Any]]:
+    limits = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    told = "Answer with the digits that hold the true one so often. `/confidence` always does, by default at 0.99."
+    return [_query("coverage", limits, told)]
 
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:

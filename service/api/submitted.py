@@ -113,7 +113,7 @@ def _json_fields(content: bytes | bytearray, *names: str) -> tuple[msgspec.Raw |
             f"The body is {_told(content)}: expected a JSON object with {' or '.join(map(repr, names))}."
         ) from None
     except NO_JSON as error:
-        raise MalformedRequest(f"The body is not JSON: {_why(error)}") from None
+        raise MalformedRequest(f"The body is not JSON: {why_no_json(error)}") from None
     given = [name for name in names if name in fields and bytes(fields[name]) != b"null"]
     if len(given) != 1:
         nulls = [name for name in names if name in fields and name not in given]
@@ -133,11 +133,12 @@ def decode_part(raw: Any, kind: Any, name: str, expected: str = "") -> Any:
             raise InvalidValue(f"{name!r} is {_told(raw)}: expected {expected}.") from None
         raise InvalidValue(f"In {name!r}: {error}") from None
     except NO_JSON as error:
-        raise MalformedRequest(f"In {name!r}: not JSON: {_why(error)}") from None
+        raise MalformedRequest(f"In {name!r}: not JSON: {why_no_json(error)}") from None
 
 
-def _why(error: Exception) -> object:
-    return "It is nested too deeply." if isinstance(error, RecursionError) else error
+def why_no_json(error: Exception) -> object:
+    """In words what an error of `NO_JSON` complains of."""
+    return "it is nested too deeply" if isinstance(error, RecursionError) else error
 
 
 def from_base64(raw: Any, name: str) -> bytes:

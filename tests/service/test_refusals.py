@@ -1,11 +1,9 @@
 """What the protocol refuses by itself, and clients that leave: told, logged and counted like everything else."""
 
 import json
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -20,15 +18,10 @@ def impatient(models: Path) -> Iterator[Live]:
         yield running
 
 
-def connect(live: Live) -> socket.socket:
-    parts = urlsplit(live.url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=30)
-
-
 def ask(live: Live, sent: bytes) -> bytes:
     """All that comes before the connection is closed."""
     received = b""
-    with connect(live) as link:
+    with live.connect() as link:
         link.sendall(sent)
         while chunk := link.recv(65536):
             received += chunk
@@ -59,7 +52,7 @@ def refusals(live: Live) -> dict[str, float]:
 def test_a_client_that_leaves_before_its_body_is_whole_is_no_bug(live: Live, path: bytes) -> None:
     request_id = f"gone{path.decode().translate(str.maketrans('/%', '--'))}"
     before = refusals(live)
-    with connect(live) as link:
+    with live.connect() as link:
         link.sendall(STALLED % (path, request_id.encode()))
     assert access_line(live, request_id)["status"] == 499
     assert refusals(live) == before

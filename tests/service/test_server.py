@@ -20,11 +20,6 @@ from networks import write_linear_model
 PNG = {"content-type": "image/png"}
 
 
-def connect(live: Live) -> socket.socket:
-    parts = urlsplit(live.url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=30)
-
-
 def test_it_greets_with_its_address_and_a_line_to_try(live: Live) -> None:
     assert "cnn, dense" in live.greeting
     assert "curl -F file=@" in live.greeting
@@ -52,11 +47,11 @@ def test_unusual_requests_take_the_long_way_to_the_same_answer(live: Live) -> No
         short.replace(b"HTTP/1.1", b"HTTP/1.0"),
         short.replace(b"/predict", b"http://x/predict"),
     ]
-    with connect(live) as link:
+    with live.connect() as link:
         link.sendall(short)
         expected = answer_body(link)
     for request in unusual:
-        with connect(live) as link:
+        with live.connect() as link:
             link.sendall(request)
             assert answer_body(link) == expected
 
@@ -95,7 +90,7 @@ def test_pipelined_requests_are_answered_in_order(live: Live) -> None:
         % (number, len(body)) + body
         for number, body in enumerate(bodies)
     )  # fmt: skip
-    with connect(live) as link:
+    with live.connect() as link:
         link.sendall(requests)
         received = b""
         while received.count(b"x-request-id") < len(bodies):
@@ -105,7 +100,7 @@ def test_pipelined_requests_are_answered_in_order(live: Live) -> None:
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_whole(live: Live) -> None:
-    with connect(live) as link:
+    with live.connect() as link:
         link.sendall(
             b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ntransfer-encoding: chunked\r\n\r\n"
         )
@@ -130,13 +125,13 @@ def test_clients_that_hang_up_harm_nobody(live: Live) -> None:
     head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: %d\r\n\r\n" % len(body)
     for sent in (b"POST /pre", head, head + body[:20], head + body):
         for _ in range(10):
-            with connect(live) as link:
+            with live.connect() as link:
                 link.sendall(sent)
     assert httpx.post(f"{live.url}/predict", content=body, headers=PNG).status_code == 200
 
 
 def test_a_head_without_an_end_is_refused(live: Live) -> None:
-    with connect(live) as link, contextlib.suppress(ConnectionError):
+    with live.connect() as link, contextlib.suppress(ConnectionError):
         link.sendall(b"POST /predict HTTP/1.1\r\n")
         for number in range(20_000):
             link.sendall(b"x-%d: %s\r\n" % (number, b"y" * 100))
@@ -146,7 +141,7 @@ def test_a_head_without_an_end_is_refused(live: Live) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"POST /pre", b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"])
 def test_who_sends_too_slowly_is_cut_off(models: Path, sent: bytes) -> None:
-    with serving(models, DIGITS_REQUEST_TIMEOUT_S="0.2") as running, connect(running) as link:
+    with serving(models, DIGITS_REQUEST_TIMEOUT_S="0.2") as running, running.connect() as link:
         link.sendall(sent)
         received = b""
         while chunk := link.recv(65536):
@@ -158,7 +153,7 @@ def test_who_sends_too_slowly_is_cut_off(models: Path, sent: bytes) -> None:
 def test_who_is_cut_off_is_told_in_the_form_of_the_route(models: Path, path: bytes, told: str) -> None:
     with serving(models, DIGITS_REQUEST_TIMEOUT_S="1") as running:
         httpx.post(running.url + path.decode(), content=b"{")  # the first to an infer path is the framework's
-        with connect(running) as link:
+        with running.connect() as link:
             link.sendall(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n" % path)
             received = b""
             while chunk := link.recv(65536):
@@ -170,7 +165,7 @@ def test_who_is_cut_off_is_told_in_the_form_of_the_route(models: Path, path: byt
 
 
 def test_what_is_no_http_gets_a_problem_with_an_id(live: Live) -> None:
-    with connect(live) as link:
+    with live.connect() as link:
         link.sendall(b"NONSENSE /predict\r\n\r\n")
         received = b""
         while chunk := link.recv(65536):
@@ -190,7 +185,7 @@ def test_a_request_that_offers_another_protocol_is_answered_in_this_one(live: Li
 def test_trailers_change_nothing(live: Live) -> None:
     body = png(strokes())
     head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ntransfer-encoding: chunked\r\n\r\n"
-    with connect(live) as link:
+    with live.connect() as link:
         link.sendall(
             head + b"%x\r\n" % len(body) + body + b"\r\n0\r\ncontent-type: text/plain\r\nx-request-id: t\r\n\r\n"
         )
@@ -200,7 +195,7 @@ def test_trailers_change_nothing(live: Live) -> None:
 def test_a_large_body_and_the_next_head_in_pieces_are_both_answered(live: Live) -> None:
     large = png(np.random.default_rng(0).integers(0, 256, (550, 550), np.uint8), compress_level=0)
     head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: %d\r\n\r\n"
-    with connect(live) as link:
+    with live.connect() as link:
         link.sendall(head % len(large) + large + b"GET /health/l")
         link.sendall(b"ive HTTP/1.1\r\nhost: x\r\n\r\n")
         received = b""
@@ -221,7 +216,7 @@ def test_probes_answer_while_large_pictures_are_read(live: Live) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_code_0_after_the_answer(models: Path, number: int) -> None:
-    with serving(models) as running, connect(running) as link:
+    with serving(models) as running, running.connect() as link:
         body = png(strokes())
         head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\ncontent-length: %d\r\n\r\n" % len(body)
         link.sendall(head + body[:-1])

@@ -19,8 +19,7 @@ def test_every_recipe_of_the_source_documents_is_there():
 
 
 def test_an_unknown_recipe_is_answered_with_those_that_there_are():
-    there_are = r"There are: cnn, cnn-4conv, cnn-teacher, dense"
-    with pytest.raises(TrainingError, match=r"There is no recipe 'cmm'. " + there_are):
+    with pytest.raises(TrainingError, match=r"There is no recipe 'cmm'. There are: cnn, cnn-4conv, cnn-teacher, dense"):
         recipes.find("cmm")
 
 

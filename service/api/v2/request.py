@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeGuard
 
 import msgspec
 
+from service.api.submitted import NO_JSON, why_no_json
 from service.api.v2 import tensors
 from service.api.v2.messages import InferInput, InferRequest, Parameters, WantedOutput
 from service.errors import InvalidValue, MalformedRequest, TooLarge, Unsupported
@@ -72,10 +73,10 @@ def understand(content: bytes | bytearray, json_bytes: int, model: ModelVersion,
         request = _decoder.decode(whole[:json_bytes])
     except msgspec.ValidationError as error:
         raise InvalidValue(f"Not an inference request: {error}") from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except NO_JSON as error:
         read = "The whole body was" if json_bytes == len(whole) else f"The first {json_bytes} bytes were"
         hint = f" {read} read as JSON; {HEADER} tells how many bytes are, where raw tensors follow."
-        raise MalformedRequest(f"Not JSON: {error}.{hint}") from None
+        raise MalformedRequest(f"Not JSON: {why_no_json(error)}.{hint}") from None
     wanted = _wanted(request, model)
     inputs, files = _read_inputs(request, model, whole[json_bytes:])
     rows = len(files) if files is not None else len(inputs[0]) if model.has_batch_axis else 0

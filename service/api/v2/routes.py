@@ -13,6 +13,7 @@ from service import __version__
 from service.api.health import OPEN
 from service.api.keys import Keys
 from service.api.openapi import protocol_answers
+from service.api.submitted import NO_JSON
 from service.api.v2.messages import (
     IndexEntry,
     IndexRequest,
@@ -191,7 +192,7 @@ async def _body(request: Request, kind: type[Any]) -> Any:
             raise TooLarge(f"The body may have {MAX_BYTES} bytes: models come from the folder, not with a request.")
     try:
         return msgspec.json.decode(content.strip() or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NO_JSON as error:
         raise InvalidValue(f"Expected a JSON object: {error}") from None
 
 
