@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from live import ROOT, Live, serving
+from live import NO_REPORTS, ROOT, Live, serving
 from networks import write_linear_model, write_odd_networks
 from PIL import Image
 from starlette.testclient import TestClient
@@ -31,7 +31,8 @@ def settings(models: Path) -> Callable[..., Settings]:
     """Settings around the small networks; keyword arguments on top."""
 
     def make(**changes: Any) -> Settings:
-        return Settings(**{"model_repository": models, "access_log": False, "device": "cpu", "threads": 1, **changes})
+        defaults = {"model_repository": models, "reports": NO_REPORTS, "access_log": False, "device": "cpu", "threads": 1}
+        return Settings(**{**defaults, **changes})
 
     return make
 

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 
-BASE = {"DIGITS_PORT": "0", "DIGITS_WORKERS": "1"}
+NO_REPORTS = "/nonexistent"  # what the working tree happens to hold is not for tests to see
+BASE = {"DIGITS_PORT": "0", "DIGITS_WORKERS": "1", "DIGITS_REPORTS": NO_REPORTS}
 
 
 class Live:
