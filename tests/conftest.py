@@ -31,7 +31,13 @@ def settings(models: Path) -> Callable[..., Settings]:
     """Settings around the small networks; keyword arguments on top."""
 
     def make(**changes: Any) -> Settings:
-        defaults = {"model_repository": models, "reports": NO_REPORTS, "access_log": False, "device": "cpu", "threads": 1}
+        defaults = {
+            "model_repository": models,
+            "reports": NO_REPORTS,
+            "access_log": False,
+            "device": "cpu",
+            "threads": 1,
+        }
         return Settings(**{**defaults, **changes})
 
     return make

@@ -15,7 +15,7 @@ from PIL import Image
 
 from service.errors import InvalidImage
 from service.imaging import convention
-from service.imaging.background import SMALL_SIDE, Ground, InkMap, Plane, even_ground, uneven_ground
+from service.imaging.background import SMALL_SIDE, Ground, InkMap, even_ground, uneven_ground
 from service.imaging.decode import Picture
 from service.imaging.fit import BOX, FINE, SIDE, fit, stroke_width
 from service.imaging.grey import GreyImage
@@ -23,21 +23,15 @@ from service.imaging.labels import EIGHT
 from service.imaging.marks import FAINTEST, Mark, binomial, find_digit
 from service.imaging.page import Box, find_page
 from service.imaging.smooth import smooth_ground
+from service.imaging.texture import is_noise, is_texture, noise_deviation
 
 WINDOWS = (0.16, 0.45)  # of the shorter side: how closely light and shadow are followed
 AGREED = 0.1  # of the ground's brightness: nothing but shadow or thick strokes parts the two windows by more
 FAINTEST_RAW = 16  # grey levels between the darkest and the lightest pixel: less is nothing that a network could read
-GRAIN_SIDE = 128  # px: noise is told on a part this large
-GRAIN = 20  # grey levels of standard deviation: paper and cameras stay below
-LEAST_SHARED = (
-    0.11  # correlation of neighbours: noise has 0.1 at most, a digit under noise of deviation 100 0.12 (docs/log.md)
-)
 NOISY = 25  # grey levels of noise's deviation; rendered pictures and the wild sample have 7 at most (docs/log.md)
 MOST_SMOOTHING = 3
 FAINT_INK = 0.15  # of what ink can be: a pencil's, or a shadow's
-EDGES = 0.1  # of each side of the frame, where a desk or a scanner's lid may show
-ROUGH_PERCENTILE, ROUGH = 80, 0.28  # of the pixels around a mark, and of its ink's level: paper and photos stay below
-LEAST_MARK = 0.05  # of the frame: what covers more is no chance piece of a texture
+LEAST_SIDE = 6  # px of a mark's longer side: in fewer nobody reads a digit; a bright corner leaves such marks
 VIEW_SIDE = 320  # px: the digit is looked for on a picture this large; its strokes are then cut from the larger one
 
 
@@ -96,11 +90,11 @@ def found_in(picture: Picture) -> Normalised:
     ground, mark = place.ground, place.mark
     steps = [*picture.steps, *(["denoised"] if smoothed else []), *place.steps]
     steps += [*(["inverted"] if ground.dark else []), *([] if ground.even else ["light_flattened"])]
-    if mark is None or (not ground.even and _is_light(mark)):
+    if mark is None or _is_tiny(mark, place.pixels) or (not ground.even and _is_light(mark)):
         return Normalised(np.zeros((SIDE, SIDE), np.uint8), tuple(steps), ("blank",))
     steps += [*mark.steps, "cropped", "centred"]
     warnings = [*mark.warnings, *(["low_contrast"] if mark.level < FAINT_INK else [])]
-    if not ground.even and "several_marks" not in warnings and _is_texture(place.view, ground, mark):
+    if not ground.even and "several_marks" not in warnings and is_texture(place.view, ground, mark):
         warnings.append("several_marks")
     return Normalised(fit(_strokes(place.pixels, ground, mark)), tuple(steps), tuple(warnings))
 
@@ -130,33 +124,15 @@ def _places(pixels: GreyImage, *, noisy: bool) -> Iterator[_Place]:
     yield _Place(pixels, view, *_found(view, even))
 
 
-def _is_texture(view: GreyImage, ground: Ground, mark: Mark) -> bool:
-    """Whether much of what is around the mark stands out nearly as far as it does, to either side."""
-    if mark.mask.mean() > LEAST_MARK:
-        return False
-    coarse = view[::2, ::2]  # every fourth pixel is enough
-    part = tuple(slice(round(EDGES * side), side - round(EDGES * side)) for side in coarse.shape)
-    beside = ~mahotas.dilate(mark.mask, EIGHT)[::2, ::2][part]
-    around = np.abs(ground.ink(coarse)[part][beside])
-    return around.size > 0 and float(np.percentile(around, ROUGH_PERCENTILE)) > ROUGH * mark.level
+def _is_tiny(mark: Mark, pixels: GreyImage) -> bool:
+    """Whether the mark has too few of the pixels that were sent."""
+    longer = max(np.ptp(places) + 1 for places in np.nonzero(mark.mask))
+    return bool(longer * max(pixels.shape) < LEAST_SIDE * max(mark.mask.shape))
 
 
 def _is_light(mark: Mark) -> bool:
     """Whether what is left of uneven light is more of it: it meets two sides, or one and is as pale as light is."""
     return mark.sides > 1 or (mark.sides == 1 and mark.level < FAINT_INK)
-
-
-def is_noise(pixels: GreyImage) -> bool:
-    """Whether neighbouring pixels have next to nothing in common, as in no picture of anything."""
-    if min(pixels.shape) < SIDE:
-        return False
-    part = _inner(pixels)
-    part -= part.mean()
-    spread = float(np.vdot(part, part))
-    if spread < GRAIN**2 * part.size:
-        return False
-    shared = float(np.vdot(part[:, 1:], part[:, :-1]) + np.vdot(part[1:], part[:-1])) / 2
-    return shared < LEAST_SHARED * spread
 
 
 def _denoised(pixels: GreyImage) -> tuple[GreyImage, bool]:
@@ -168,24 +144,6 @@ def _denoised(pixels: GreyImage) -> tuple[GreyImage, bool]:
                 break
             pixels, smoothed = np.rint(binomial(pixels.astype(np.float32))).astype(np.uint8), True
     return pixels, smoothed
-
-
-def noise_deviation(pixels: GreyImage) -> float:
-    """Standard deviation of the noise in grey levels: Immerkaer, Computer Vision and Image Understanding 64, 1996.
-
-    By the median instead of the mean, so that strokes and edges do not count.
-    """
-    part = _inner(pixels)
-    rows = part[:-2] - 2 * part[1:-1] + part[2:]
-    laplacian = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
-    return float(np.median(np.abs(laplacian))) / (6 * 0.6745)
-
-
-def _inner(pixels: GreyImage) -> Plane:
-    """The middle, where noise is measured."""
-    height, width = pixels.shape
-    top, left = max(0, height - GRAIN_SIDE) // 2, max(0, width - GRAIN_SIDE) // 2
-    return pixels[top : top + GRAIN_SIDE, left : left + GRAIN_SIDE].astype(np.float32)
 
 
 def _middle(pixels: GreyImage) -> GreyImage:

@@ -430,3 +430,23 @@ def test_a_piece_of_rough_fur_is_no_one(seed: int) -> None:
     fur = 128 + 40 * hair / hair.std() + rng.normal(0, 6, (200, 200))
     done = result(np.clip(fur, 0, 255))
     assert {"blank", "several_marks", "noise"} & set(done.warnings)
+
+
+@pytest.mark.parametrize("slope", [0.9, 1.0])
+def test_the_brightest_corner_of_light_is_no_digit(slope: float) -> None:
+    down, across = np.mgrid[0:1:28j, 0:1:28j]
+    bent = (across + slope * down) / (1 + slope)
+    assert result(255 * bent**1.5).warnings == ("blank",)
+
+
+def patches(seed: int) -> np.ndarray:
+    """28 x 28: each pixel has the grey of the nearest of some points."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(-11, 123, (20, 2, 1, 1))
+    nearest = np.square(np.mgrid[:112, :112] - places).sum(axis=1).argmin(axis=0)
+    return rng.integers(0, 256, 20)[nearest].reshape(28, 4, 28, 4).mean(axis=(1, 3))
+
+
+@pytest.mark.parametrize("seed", [2, 40, 57, 89])
+def test_one_of_many_edges_in_a_small_picture_is_no_one(seed: int) -> None:
+    assert "several_marks" in result(patches(seed)).warnings
