@@ -126,7 +126,7 @@ def _places(pixels: GreyImage, *, noisy: bool) -> Iterator[_Place]:
 
 def _is_tiny(mark: Mark, pixels: GreyImage) -> bool:
     """Whether the mark has too few of the pixels that were sent."""
-    longer = max(np.ptp(places) + 1 for places in np.nonzero(mark.mask))
+    longer = 1 + max(np.ptp(np.nonzero(mark.mask.any(axis=axis))) for axis in (0, 1))
     return bool(longer * max(pixels.shape) < LEAST_SIDE * max(mark.mask.shape))
 
 
