@@ -18,6 +18,7 @@ InkMap = npt.NDArray[np.float32]  # (height, width): 0 bare ground, 1 as far fro
 
 COARSE_SIDE = 64  # px: light and shadow are followed on a picture this large
 SMALL_SIDE = 64  # px: a picture this small is a drawing or a crop; light may fall off over it, but has no edges
+DARKEST = 24  # grey levels: of a darker ground ink swallows no share that could be told
 SHADED_SIDE = 24  # px: in fewer, strokes outweigh what is between them
 TILTED = 0.15  # of the contrast: light that differs by less over a small picture is even
 TILT_ROUNDS = 4
@@ -49,8 +50,12 @@ class Ground:
         ink: InkMap = pixels.astype(np.float32)
         ink -= surface
         # Ink on paper swallows a share of the light; chalk and screens add to it.
-        ink /= -np.maximum(surface, 24) if self.dark else np.float32(255)
+        ink /= -np.maximum(surface, DARKEST) if self.dark else np.float32(255)
         return ink
+
+    def contrast(self, level: float) -> float:
+        """How many grey levels ink of that `level` is away from the ground, on average."""
+        return level * (max(float(self.surface.mean()), DARKEST) if self.dark else 255)
 
 
 def _between(cells: int, first: float, last: float, count: int) -> Plane:

@@ -37,6 +37,12 @@ class Mark:
     steps: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Top, bottom, left and right; bottom and right are the first row and column beyond it."""
+        rows, columns = (np.nonzero(self.mask.any(axis=axis))[0] for axis in (1, 0))
+        return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
 
 def find_digit(ink: InkMap, faintest: float = FAINTEST, *, shaded: bool = False) -> Mark | None:
     """The strokes of one digit in `ink`, or None where there are none. `shaded`: shadows may have left marks, too."""

@@ -126,8 +126,8 @@ def _places(pixels: GreyImage, *, noisy: bool) -> Iterator[_Place]:
 
 def _is_tiny(mark: Mark, pixels: GreyImage) -> bool:
     """Whether the mark has too few of the pixels that were sent."""
-    longer = 1 + max(np.ptp(np.nonzero(mark.mask.any(axis=axis))) for axis in (0, 1))
-    return bool(longer * max(pixels.shape) < LEAST_SIDE * max(mark.mask.shape))
+    top, bottom, left, right = mark.box
+    return bool(max(bottom - top, right - left) * max(pixels.shape) < LEAST_SIDE * max(mark.mask.shape))
 
 
 def _is_light(mark: Mark) -> bool:
@@ -200,10 +200,9 @@ def _view(pixels: GreyImage) -> GreyImage:
 
 def _strokes(pixels: GreyImage, ground: Ground, mark: Mark) -> InkMap:
     """The digit alone, cut from the full picture at 120 px on its longer side; 0..1, a stroke's edge at 0.5."""
-    ys, xs = np.nonzero(mark.mask.any(1))[0], np.nonzero(mark.mask.any(0))[0]
+    top, bottom, left, right = mark.box
     height, width = mark.mask.shape
-    top, bottom, left, right = ys[0] - 1, ys[-1] + 2, xs[0] - 1, xs[-1] + 2
-    top, left, bottom, right = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
+    top, left, bottom, right = max(top - 1, 0), max(left - 1, 0), min(bottom + 1, height), min(right + 1, width)
     scale = BOX * FINE / max(bottom - top, right - left)
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     zoom = pixels.shape[1] / width, pixels.shape[0] / height

@@ -68,7 +68,5 @@ def is_texture(view: GreyImage, ground: Ground, mark: Mark) -> bool:
 
 
 def _is_patchy(ground: Ground, level: float) -> bool:
-    surface = ground.surface
-    steps = np.concatenate([np.abs(np.diff(surface, axis=axis)).reshape(-1) for axis in (0, 1)])
-    contrast = level * (max(float(surface.mean()), 24) if ground.dark else 255)
-    return float(np.percentile(steps, PATCHY_PERCENTILE)) > PATCHY * contrast
+    steps = np.concatenate([np.abs(np.diff(ground.surface, axis=axis)).reshape(-1) for axis in (0, 1)])
+    return float(np.percentile(steps, PATCHY_PERCENTILE)) > PATCHY * ground.contrast(level)
