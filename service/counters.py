@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ class Counters:
         self.folder = folder
         self.numbers: list[float] = []
         self._entries: list[_Entry] = []
+        self._before_flush: list[Callable[[], None]] = []
         if folder is not None:
             stem = f"{os.getpid()}-{time.time_ns()}"
             self._shared = os.open(folder / f"{stem}.numbers", os.O_CREAT | os.O_WRONLY, 0o600)
@@ -61,8 +62,14 @@ class Counters:
                 file.write(msgspec.json.encode(entry) + b"\n")
         return first
 
+    def before_flush(self, count: Callable[[], None]) -> None:
+        """`count` is called before the numbers are shown, to add what was put down since it last was."""
+        self._before_flush.append(count)
+
     def flush(self) -> None:
         """Show the other workers what was counted. Raises OSError, where the disk is full."""
+        for count in self._before_flush:
+            count()
         if self.folder is not None:
             os.pwrite(self._shared, array("d", self.numbers), 0)
 

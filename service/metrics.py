@@ -1,12 +1,15 @@
-"""Where to add what is measured. Whoever adds keeps what it adds to: a look-up by name costs more than the addition."""
+"""Where to add what is measured. Whoever adds keeps what it adds to: a look-up by name costs more than the addition.
+
+What comes with every request is only put down, and counted when it is shown: so it costs a quarter (docs/log.md).
+"""
 
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +35,9 @@ from service.measures import (
     VERSION_STATE,
     Metric,
 )
+
+# A bare array: whoever puts a value down calls nothing of Python's.
+Noted: TypeAlias = "array[float]"
 
 
 class Number:
@@ -61,64 +67,73 @@ class Histogram:
         self._first = counters.block(metric.name, labels, len(metric.buckets) + 2)
         self._sum = self._first + len(metric.buckets) + 1
 
-    def observe(self, value: float, times: int = 1) -> None:
-        numbers = self._numbers
-        numbers[self._first + bisect_left(self._bounds, value)] += times
-        numbers[self._sum] += value * times
-
     def observe_all(self, values: npt.NDArray[Any]) -> None:
-        """The same for many values at once."""
+        """(n,) values at once."""
         for place, count in enumerate(np.bincount(np.searchsorted(self._bounds, values)).tolist(), self._first):
             self._numbers[place] += count
         self._numbers[self._sum] += float(values.sum())
+
+
+def noted(counters: Counters, count: Callable[[npt.NDArray[Any]], None]) -> Noted:
+    """Where to put down values that `count` gets together, as (n,) of them, at the next `Counters.flush`."""
+    values = array("d")
+
+    def count_all() -> None:
+        if values:
+            count(np.array(values))
+            del values[:]
+
+    counters.before_flush(count_all)
+    return values
 
 
 class VersionMetrics:
     """What is measured of one version of a model."""
 
     def __init__(self, counters: Counters, name: str, version: str) -> None:
-        self._queue_seconds = Histogram(counters, QUEUE_SECONDS, name, version)
-        self._inference_seconds = Histogram(counters, INFERENCE_SECONDS, name, version)
-        self._micro_batch_images = Histogram(counters, MICRO_BATCH_IMAGES, name, version)
+        self._queue_seconds = noted(counters, Histogram(counters, QUEUE_SECONDS, name, version).observe_all)
+        self._inference_seconds = noted(counters, Histogram(counters, INFERENCE_SECONDS, name, version).observe_all)
+        self._micro_batch_images = noted(counters, Histogram(counters, MICRO_BATCH_IMAGES, name, version).observe_all)
         self._last_inference = Number(counters, LAST_INFERENCE, name, version)
         self.queued_images = Number(counters, QUEUED_IMAGES, name, version)
-        self._run_seconds: dict[int, Histogram] = {}
+        self._run_seconds: dict[int, Noted] = {}
         self._run = partial(Histogram, counters, RUN_SECONDS, name, version)
+        self._counters = counters
 
     def ran(self, images: int, seconds: float) -> None:
         """One run of the network is done."""
-        self._micro_batch_images.observe(images)
+        self._micro_batch_images.append(images)
         if images not in self._run_seconds:
-            self._run_seconds[images] = self._run(str(images))
-        self._run_seconds[images].observe(seconds)
+            self._run_seconds[images] = noted(self._counters, self._run(str(images)).observe_all)
+        self._run_seconds[images].append(seconds)
         self._last_inference.set(time.time())
 
     def answered(self, queue_s: Sequence[float], infer_s: float) -> None:
         """Requests have their answers: what each waited, and what the run took that they shared."""
-        for waited_s in queue_s:
-            self._queue_seconds.observe(waited_s)
-        self._inference_seconds.observe(infer_s, len(queue_s))
+        self._queue_seconds.extend(queue_s)
+        self._inference_seconds.extend([infer_s] * len(queue_s))
 
 
 class DigitMetrics:
-    """What a model that reads digits says, to see it drift."""
+    """What a model that reads digits says, to see it drift. `confidences` is where to put them down, by digit."""
 
     def __init__(self, counters: Counters, name: str) -> None:
+        self._confidence = Histogram(counters, CONFIDENCES, name)
         self._digits = {
             digit: Number(counters, PREDICTED, name, "none" if digit is None else str(digit))
             for digit in (None, *range(10))
         }
-        self._confidence = Histogram(counters, CONFIDENCES, name)
+        self.confidences = {digit: noted(counters, partial(self._predicted, digit)) for digit in self._digits}
 
     def all_predicted(self, probabilities: npt.NDArray[Any]) -> None:
-        """The same for (n, 10) at once."""
+        """(n, 10) at once."""
         for digit, count in enumerate(np.bincount(probabilities.argmax(axis=1), minlength=10).tolist()):
             self._digits[digit].add(count)
         self._confidence.observe_all(probabilities.max(axis=1))
 
-    def predicted(self, digit: int | None, confidence: float) -> None:
-        self._digits[digit].add()
-        self._confidence.observe(confidence)
+    def _predicted(self, digit: int | None, confidences: npt.NDArray[Any]) -> None:
+        self._digits[digit].add(len(confidences))
+        self._confidence.observe_all(confidences)
 
 
 class Metrics:
@@ -126,10 +141,10 @@ class Metrics:
 
     def __init__(self, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
-        self.loop_lag_seconds = Histogram(self.counters, LOOP_LAG_SECONDS)
-        self._requests: dict[tuple[str, str, str, int], tuple[Number, Number, Histogram]] = {}
+        self.loop_lag_seconds = noted(self.counters, Histogram(self.counters, LOOP_LAG_SECONDS).observe_all)
+        self._requests: dict[tuple[str, str, str, int], Noted] = {}
         self._request_seconds: dict[tuple[str, str, int], Histogram] = {}
-        self._decode_seconds: dict[tuple[str, str, str], Histogram] = {}
+        self._decode_seconds: dict[tuple[str, str, str], Noted] = {}
         self._refusals: dict[str, Number] = {}
         self._versions: dict[tuple[str, str], VersionMetrics] = {}
         self._digits: dict[str, DigitMetrics] = {}
@@ -138,31 +153,33 @@ class Metrics:
     def request(self, route: str, model: str, version: str, status: int, seconds: float) -> None:
         """One request has ended. `route` is a template, or there would be a series for every path that anybody asks."""
         key = (route, model, version, status)
-        counted = self._requests.get(key)
-        if counted is None:
-            counted = self._requests[key] = self._of_requests(*key)
-        requests, all_seconds, histogram = counted
-        requests.add()
-        all_seconds.add(seconds)
-        histogram.observe(seconds)
+        if key not in self._requests:
+            self._requests[key] = self._of_requests(*key)
+        self._requests[key].append(seconds)
 
-    def _of_requests(self, route: str, model: str, version: str, status: int) -> tuple[Number, Number, Histogram]:
+    def _of_requests(self, route: str, model: str, version: str, status: int) -> Noted:
         outcome = "success" if status < FIRST_FAILURE else "failure"
         short = route, model, status  # all versions of a model together
         if short not in self._request_seconds:
             self._request_seconds[short] = Histogram(self.counters, REQUEST_SECONDS, route, model, str(status))
-        return (
-            Number(self.counters, REQUESTS, route, model, version, str(status)),
-            Number(self.counters, ALL_SECONDS, model, version, outcome),
-            self._request_seconds[short],
-        )
+        requests = Number(self.counters, REQUESTS, route, model, version, str(status))
+        all_seconds = Number(self.counters, ALL_SECONDS, model, version, outcome)
+        histogram = self._request_seconds[short]
+
+        def count(seconds: npt.NDArray[Any]) -> None:
+            requests.add(len(seconds))
+            all_seconds.add(float(seconds.sum()))
+            histogram.observe_all(seconds)
+
+        return noted(self.counters, count)
 
     def decoded(self, route: str, model: str, version: str, seconds: float) -> None:
         """The body of a request was turned into what a network takes."""
-        histogram = self._decode_seconds.get(key := (route, model, version))
-        if histogram is None:
-            histogram = self._decode_seconds[key] = Histogram(self.counters, DECODE_SECONDS, *key)
-        histogram.observe(seconds)
+        key = (route, model, version)
+        if key not in self._decode_seconds:
+            histogram = Histogram(self.counters, DECODE_SECONDS, *key)
+            self._decode_seconds[key] = noted(self.counters, histogram.observe_all)
+        self._decode_seconds[key].append(seconds)
 
     def refused(self, code: str) -> None:
         """A request was answered with this error."""

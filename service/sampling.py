@@ -51,4 +51,4 @@ class Sampler:
             self.show()
             asked = loop.time()
             await asyncio.sleep(EVERY_S)
-            self._metrics.loop_lag_seconds.observe(max(0.0, loop.time() - asked - EVERY_S))
+            self._metrics.loop_lag_seconds.append(max(0.0, loop.time() - asked - EVERY_S))

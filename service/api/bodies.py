@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from service.api.multipart import MAX_OTHER_PARTS, Form, Part, boundary_of, plain_parts
 from service.api.reply import Inbound
@@ -46,7 +48,7 @@ class Budget:
             self.held -= count
 
 
-class Body(NamedTuple):
+class Body(Struct, frozen=True):
     """A whole body that waits to be understood. `held` bytes of the budget are to be given back for it."""
 
     kind: str  # "form", "json" or "file"

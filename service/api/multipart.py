@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import lru_cache
 
+from msgspec import Struct
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
@@ -19,11 +20,11 @@ USUAL_HEAD = re.compile(
     rb"(?:\r\ncontent-type: [^\r\n]*)?",
     re.IGNORECASE,
 )
+HEAD_BYTES = 256  # of a part's head that is remembered
 MAX_OTHER_PARTS = 64  # form fields beside the pictures; more is nobody's form
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """One part of a form."""
 
     name: str = ""
@@ -70,10 +71,8 @@ def plain_parts(body: bytes, boundary: bytes) -> list[Part] | None:
         head, blank, content = section.partition(b"\r\n\r\n")
         if not blank:
             return None
-        if (usual := USUAL_HEAD.fullmatch(head)) is not None:
-            name, filename = usual.groups()
-            filename = None if filename is None else filename.decode("utf-8", "replace")
-            parts.append(Part(name.decode("utf-8", "replace"), filename, content))
+        if len(head) <= HEAD_BYTES and (names := _usual_names(head)) is not None:
+            parts.append(Part(*names, content))
             continue
         part = Part(content=content)
         for line in head.split(b"\r\n"):
@@ -83,6 +82,16 @@ def plain_parts(body: bytes, boundary: bytes) -> list[Part] | None:
             part.header(name, value)
         parts.append(part)
     return parts
+
+
+@lru_cache(maxsize=1024)  # clients send the same few again and again
+def _usual_names(head: bytes) -> tuple[str, str | None] | None:
+    """The names of a part and of its file in a head that nearly every client writes; None of any other."""
+    usual = USUAL_HEAD.fullmatch(head)
+    if usual is None:
+        return None
+    name, filename = usual.groups()
+    return name.decode("utf-8", "replace"), None if filename is None else filename.decode("utf-8", "replace")
 
 
 class Form:

@@ -153,13 +153,9 @@ class DigitRoutes:
         return Reply(encode(answer), timings=_timings(decode_s, found))
 
     def _understand(self, request: Inbound) -> tuple[ModelVersion, _Asked]:
-        query = request.query
-        version = query.get("version")
-        if version == "":
-            raise InvalidValue("version='': expected the number of a version, or none to ask the newest.")
-        model = self._repository.find(query.get("model"), version, digits=True)
-        request.model = model
-        return model, _asked(request.raw_query)
+        asked = _asked(request.raw_query)
+        request.model = model = self._repository.find(asked.model, asked.version, digits=True)
+        return model, asked
 
     async def _one_image(self, request: Inbound, asked: _Asked) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""
@@ -186,9 +182,13 @@ class DigitRoutes:
 class _Asked:
     """The query of one request, checked. Raises `InvalidValue`."""
 
-    __slots__ = ("coverage", "preprocess", "receipt")
+    __slots__ = ("coverage", "model", "preprocess", "receipt", "version", "wants_more")
 
     def __init__(self, query: Mapping[str, str]) -> None:
+        self.model = query.get("model")
+        self.version = query.get("version")
+        if self.version == "":
+            raise InvalidValue("version='': expected the number of a version, or none to ask the newest.")
         name = query.get("preprocess", "auto")
         if name not in PREPROCESS:
             raise InvalidValue(f"preprocess={name!r}: expected auto or none.")
@@ -199,12 +199,18 @@ class _Asked:
         self.receipt = TRUTH[receipt]
         coverage = query.get("coverage")
         self.coverage = None if coverage is None else _coverage(coverage)
+        self.wants_more = self.receipt or self.coverage is not None
+
+    def add_to(
+        self, answer: PredictAnswer | BatchItem, model: ModelVersion, row: Prediction, image: Normalised
+    ) -> None:
+        """What the usual answer has not."""
+        answer.receipt = self.receipt_of(image)
+        if self.coverage is not None:
+            answer.prediction_set = _prediction_set(model, row, self.coverage)
 
     def receipt_of(self, image: Normalised) -> Receipt | UnsetType:
         return Receipt(image.pixels.tolist(), list(image.steps), list(image.warnings)) if self.receipt else UNSET
-
-    def set_of(self, model: ModelVersion, row: Prediction) -> PredictionSet | UnsetType:
-        return UNSET if self.coverage is None else _prediction_set(model, row, self.coverage)
 
 
 @lru_cache(maxsize=64)  # clients send the same few again and again
@@ -233,14 +239,37 @@ TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 def _one_predicted(found: Predictions, asked: _Asked, image: Normalised, decode_s: float) -> Reply:
     model, (row,) = found.model, found.rows
-    answer = PredictAnswer(model.name, model.version, *row, asked.set_of(model, row), asked.receipt_of(image))
+    answer = PredictAnswer(
+        model.name,
+        model.version,
+        row.digit,
+        row.confidence,
+        row.probabilities,
+        row.verdict,
+        row.reason,
+        row.out_of_distribution_score,
+    )
+    if asked.wants_more:
+        asked.add_to(answer, model, row, image)
     return Reply(encode(answer), timings=_timings(decode_s, found))
 
 
 def _predicted(
     index: int, picture: Submitted, model: ModelVersion, row: Prediction, image: Normalised, asked: _Asked
 ) -> BatchItem:
-    return BatchItem(index, picture.filename, *row, asked.set_of(model, row), asked.receipt_of(image))
+    item = BatchItem(
+        index,
+        picture.filename,
+        row.digit,
+        row.confidence,
+        row.probabilities,
+        row.verdict,
+        row.reason,
+        row.out_of_distribution_score,
+    )
+    if asked.wants_more:
+        asked.add_to(item, model, row, image)
+    return item
 
 
 def _failed(index: int, picture: Submitted, error: ServiceError) -> BatchItem:

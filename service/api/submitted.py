@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import binascii
 import re
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from service.api.bodies import Body
 from service.api.multipart import Part
@@ -30,7 +31,7 @@ TOLD_CHARACTERS = 40  # of a value that is none
 Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
-class Submitted(NamedTuple):
+class Submitted(Struct, frozen=True):
     """One picture as a client sent it: an encoded file, pixels, or what is wrong with it."""
 
     content: bytes | bytearray | GreyImage | ServiceError

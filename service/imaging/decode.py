@@ -8,12 +8,12 @@ from __future__ import annotations
 import struct
 import warnings
 from io import BytesIO
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyspng
 import simplejpeg
+from msgspec import Struct
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
@@ -62,7 +62,7 @@ ORIENTATION_STEPS = {
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class Picture(NamedTuple):
+class Picture(Struct, frozen=True):
     """One grey picture: `pixels` (height, width), upright, polarity as sent; `width` x `height` px originally."""
 
     pixels: GreyImage

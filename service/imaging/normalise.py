@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import mahotas
 import numpy as np
+from msgspec import Struct
 from PIL import Image
 
 from service.errors import InvalidImage
@@ -35,7 +36,7 @@ LEAST_SIDE = 6  # px of a mark's longer side: in fewer nobody reads a digit; a b
 VIEW_SIDE = 320  # px: the digit is looked for on a picture this large; its strokes are then cut from the larger one
 
 
-class Normalised(NamedTuple):
+class Normalised(Struct, frozen=True):
     """`pixels` uint8 (28, 28), light ink on black; what was done to them; what may make the answer doubtful."""
 
     pixels: GreyImage

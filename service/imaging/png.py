@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from service.errors import InvalidImage
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHUNK = struct.Struct(">I4s")  # length of the body and name; after the body four bytes of CRC
-# Up to the name of the header, width and height, kind of picture, the header's CRC, length and name of the next chunk.
-_PLAIN = struct.Struct(">16sII5sII4s")
+# Up to the name of the header, width and height, kind of picture, the header's CRC.
+_PLAIN = struct.Struct(">16sII5sI")
+_HEADER_BYTES = _PLAIN.size
 _BEGIN = SIGNATURE + b"\x00\x00\x00\rIHDR"
 GREY = b"\x08\x00\x00\x00\x00"  # bytes 24 to 28: 8-bit grey, not interlaced (PNG specification, 11.2.2)
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
@@ -65,20 +67,24 @@ def plain_grey_size(data: bytes) -> tuple[int, int] | None:
 
     Takes a fifth of `read_chunks`' time.
     """
-    if len(data) < _PLAIN.size:
+    size = _plain_header(data[:_HEADER_BYTES])
+    if size is None or len(data) < _HEADER_BYTES + _CHUNK.size:
         return None
-    begin, width, height, kind, crc, length, name = _PLAIN.unpack_from(data)
-    end = _PLAIN.size + length
-    if (
-        name == b"IDAT"
-        and kind == GREY
-        and begin == _BEGIN
-        and data[end + 4 :] == _END
-        and zlib.crc32(data[37:end]) == int.from_bytes(data[end : end + 4], "big")
-        and zlib.crc32(data[12:29]) == crc
-    ):
-        return width, height
+    length, name = _CHUNK.unpack_from(data, _HEADER_BYTES)
+    end = _HEADER_BYTES + _CHUNK.size + length
+    # A chunk's CRC is of its name and body (PNG specification, 5.3).
+    if name == b"IDAT" and data[end:] == zlib.crc32(data[_HEADER_BYTES + 4 : end]).to_bytes(4, "big") + _END:
+        return size
     return None
+
+
+@lru_cache(maxsize=64)  # pictures of one size have the same
+def _plain_header(header: bytes) -> tuple[int, int] | None:
+    """Width and height in px of 8-bit grey, by a file's first 33 bytes; None of any other."""
+    if len(header) < _HEADER_BYTES:
+        return None
+    begin, width, height, kind, crc = _PLAIN.unpack(header)
+    return (width, height) if begin == _BEGIN and kind == GREY and zlib.crc32(header[12:29]) == crc else None
 
 
 def check_grey_rows(data: bytes, width: int, height: int) -> None:

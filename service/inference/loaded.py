@@ -42,13 +42,13 @@ class LoadedModels:
             NotReady: it is there and cannot answer.
         """
         name = name or self._default_model
+        newest = self.newest(name, digits=digits) if version is None else None
+        if newest is not None:
+            return newest
         if not self._models:
             raise NotReady("No model is loaded yet, or the repository is empty; /health/ready tells when that changes.")
         versions = self.model_versions(name)
         if version is None:
-            newest = self.newest(name, digits=digits)
-            if newest is not None:
-                return newest
             if digits and self.newest(name) is not None:
                 raise ModelNotFound(f"Model {name!r} reads no digits. Ask it at /v2/models/{name}/infer.")
             raise NotReady(f"No version of {name} is ready; /models/{name} says why.")

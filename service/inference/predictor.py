@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 from service.errors import NotReady, ServiceError
 from service.imaging.normalise import Normalised
@@ -16,7 +16,7 @@ from service.inference.version import ModelVersion
 from service.inference.waiting import Answer, Done, Waiter
 
 
-class Prediction(NamedTuple):
+class Prediction(Struct, frozen=True):
     """What one network says of one image: ten probabilities, index = digit. `digit` is None where there is none.
 
     `out_of_distribution_score` is None from a network that gives none.
@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
     out_of_distribution_score: float | None
 
 
-class Predictions(NamedTuple):
+class Predictions(Struct, frozen=True):
     """One prediction an image, in order; the longest wait and the summed run times of their micro-batches."""
 
     model: ModelVersion
@@ -72,8 +72,9 @@ def read(model: ModelVersion, images: Sequence[Normalised], outcome: Answer | Se
         raise outcome
     rows = read_rows(outcome.told(), images)
     if model.predictions is not None:
+        confidences = model.predictions.confidences
         for row in rows:
-            model.predictions.predicted(row.digit, row.confidence)
+            confidences[row.digit].append(row.confidence)
     return Predictions(model, rows, outcome.queue_s, outcome.infer_s)
 
 

@@ -121,6 +121,19 @@ def test_the_batch_size_is_measured_where_no_card_tells_it(tmp_path: Path) -> No
     assert loaded.model_versions("cnn")[0].max_batch_size in {8, 16, 32, 64}
 
 
+@pytest.mark.parametrize(
+    ("milliseconds", "best"),
+    [
+        ({8: 1.52, 16: 3.02, 32: 6.2, 64: 12.5}, 32),  # as fast at all sizes: the largest that holds nobody up
+        ({8: 0.12, 16: 0.21, 32: 0.41, 64: 0.8}, 64),
+        ({8: 1.0, 16: 2.0, 32: 4.6, 64: 9.6}, 16),  # from 32 on 15 % slower
+        ({8: 20.0, 16: 35.0, 32: 60.0, 64: 100.0}, 8),  # none is short
+    ],
+)
+def test_the_largest_short_size_that_is_nearly_fastest_is_the_best(milliseconds: dict[int, float], best: int) -> None:
+    assert trial.best_batch_size({size: 1e-3 * took for size, took in milliseconds.items()}) == best
+
+
 class Clock:
     """In the place of the module `time`: runs take as long as they say."""
 

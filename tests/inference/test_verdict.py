@@ -26,19 +26,21 @@ def two_marks() -> np.ndarray:
 
 
 def test_a_clear_digit_is_a_digit_with_or_without_a_score() -> None:
-    assert judge(SURE) == (7, 0.99, SURE, "digit", None, None)
-    assert judge(SURE, 0.2) == (7, 0.99, SURE, "digit", None, 0.2)
+    assert judge(SURE) == Prediction(7, 0.99, SURE, "digit", None, None)
+    assert judge(SURE, 0.2) == Prediction(7, 0.99, SURE, "digit", None, 0.2)
 
 
 def test_a_digit_that_could_be_another_is_uncertain() -> None:
-    assert judge(TORN, 0.2)[3:5] == ("uncertain", "ambiguous")
+    found = judge(TORN, 0.2)
+    assert (found.verdict, found.reason) == ("uncertain", "ambiguous")
     assert judge(TORN, 0.2).digit == 1
 
 
 def test_a_faint_chance_of_many_digits_is_not_ambiguous() -> None:
     row = [0.02] * 10
     row[4] = 0.82
-    assert judge(row)[3:5] == ("digit", None)
+    found = judge(row)
+    assert (found.verdict, found.reason) == ("digit", None)
 
 
 def test_what_the_network_does_not_know_is_no_digit_however_sure_it_sounds() -> None:
@@ -50,7 +52,8 @@ def test_what_the_network_does_not_know_is_no_digit_however_sure_it_sounds() -> 
 
 def test_a_blank_picture_is_told_as_blank_whatever_the_network_says() -> None:
     blank = Normalised(np.zeros((28, 28), np.uint8), (), ("blank",))
-    assert judge(SURE, 0.0, blank)[3:5] == ("not_a_digit", "blank")
+    found = judge(SURE, 0.0, blank)
+    assert (found.verdict, found.reason) == ("not_a_digit", "blank")
     assert judge(SURE, None, blank).reason == "blank"
 
 

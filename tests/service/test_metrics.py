@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from protocol import tensor
 
 from service.counters import Counters
-from service.measures import CONFIDENCES, METRICS, REQUEST_SECONDS, merge
-from service.metrics import Histogram, Metrics
+from service.measures import METRICS, REQUEST_SECONDS, merge
+from service.metrics import DigitMetrics, Histogram, Metrics, noted
 
 PNG = {"content-type": "image/png"}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -165,8 +165,7 @@ def test_processes_add_up_and_gauges_of_the_dead_do_not(tmp_path: Path) -> None:
 
 def test_a_value_on_a_bound_belongs_below_it() -> None:
     counters = Counters()
-    histogram = Histogram(counters, REQUEST_SECONDS, "", "", "")
-    histogram.observe(0.005)
+    Histogram(counters, REQUEST_SECONDS, "", "", "").observe_all(np.array([0.005]))
     assert counters.numbers.index(1.0) == REQUEST_SECONDS.buckets.index(0.005)
 
 
@@ -177,11 +176,22 @@ def test_too_many_series_cost_no_memory_without_end() -> None:
     assert max(places) < len(counters.numbers)
 
 
-def test_many_values_at_once_count_as_one_after_the_other() -> None:
-    values = np.array([0.1, 0.2, 0.25, 0.5, 0.999, 1.0, 0.95])
+def test_what_is_put_down_is_counted_once_when_it_is_shown() -> None:
+    counters, counted = Counters(), []
+    values = noted(counters, lambda values: counted.append(values.tolist()))
+    for some in ([0.25, 0.5], [1.0], []):
+        values.extend(some)
+        counters.flush()
+    assert counted == [[0.25, 0.5], [1.0]]
+
+
+def test_a_network_of_one_output_and_the_routes_count_predictions_alike() -> None:
+    probabilities = np.eye(10) * 0.8 + 0.02
     one, many = Counters(), Counters()
-    each, all_at_once = Histogram(one, CONFIDENCES, ""), Histogram(many, CONFIDENCES, "")
-    for value in values.tolist():
-        each.observe(value)
-    all_at_once.observe_all(values)
+    routes = DigitMetrics(one, "cnn")
+    for digit, row in enumerate(probabilities):
+        routes.confidences[digit].append(row.max())
+    one.flush()
+    DigitMetrics(many, "cnn").all_predicted(probabilities)
     assert many.numbers == pytest.approx(one.numbers)
+    assert sum(one.numbers) == pytest.approx(10 + 10 + 8.2)  # digits, bucket, sum of confidences
