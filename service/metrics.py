@@ -74,7 +74,7 @@ class Histogram:
         self._numbers[self._sum] += float(values.sum())
 
 
-def noted(counters: Counters, count: Callable[[npt.NDArray[Any]], None]) -> Noted:
+def note(counters: Counters, count: Callable[[npt.NDArray[Any]], None]) -> Noted:
     """Where to put down values that `count` gets together, as (n,) of them, at the next `Counters.flush`."""
     values = array("d")
 
@@ -91,9 +91,9 @@ class VersionMetrics:
     """What is measured of one version of a model."""
 
     def __init__(self, counters: Counters, name: str, version: str) -> None:
-        self._queue_seconds = noted(counters, Histogram(counters, QUEUE_SECONDS, name, version).observe_all)
-        self._inference_seconds = noted(counters, Histogram(counters, INFERENCE_SECONDS, name, version).observe_all)
-        self._micro_batch_images = noted(counters, Histogram(counters, MICRO_BATCH_IMAGES, name, version).observe_all)
+        self._queue_seconds = note(counters, Histogram(counters, QUEUE_SECONDS, name, version).observe_all)
+        self._inference_seconds = note(counters, Histogram(counters, INFERENCE_SECONDS, name, version).observe_all)
+        self._micro_batch_images = note(counters, Histogram(counters, MICRO_BATCH_IMAGES, name, version).observe_all)
         self._last_inference = Number(counters, LAST_INFERENCE, name, version)
         self.queued_images = Number(counters, QUEUED_IMAGES, name, version)
         self._run_seconds: dict[int, Noted] = {}
@@ -104,7 +104,7 @@ class VersionMetrics:
         """One run of the network is done."""
         self._micro_batch_images.append(images)
         if images not in self._run_seconds:
-            self._run_seconds[images] = noted(self._counters, self._run(str(images)).observe_all)
+            self._run_seconds[images] = note(self._counters, self._run(str(images)).observe_all)
         self._run_seconds[images].append(seconds)
         self._last_inference.set(time.time())
 
@@ -123,7 +123,7 @@ class DigitMetrics:
             digit: Number(counters, PREDICTED, name, "none" if digit is None else str(digit))
             for digit in (None, *range(10))
         }
-        self.confidences = {digit: noted(counters, partial(self._predicted, digit)) for digit in self._digits}
+        self.confidences = {digit: note(counters, partial(self._predicted, digit)) for digit in self._digits}
 
     def all_predicted(self, probabilities: npt.NDArray[Any]) -> None:
         """(n, 10) at once."""
@@ -141,7 +141,7 @@ class Metrics:
 
     def __init__(self, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
-        self.loop_lag_seconds = noted(self.counters, Histogram(self.counters, LOOP_LAG_SECONDS).observe_all)
+        self.loop_lag_seconds = note(self.counters, Histogram(self.counters, LOOP_LAG_SECONDS).observe_all)
         self._requests: dict[tuple[str, str, str, int], Noted] = {}
         self._request_seconds: dict[tuple[str, str, int], Histogram] = {}
         self._decode_seconds: dict[tuple[str, str, str], Noted] = {}
@@ -153,9 +153,10 @@ class Metrics:
     def request(self, route: str, model: str, version: str, status: int, seconds: float) -> None:
         """One request has ended. `route` is a template, or there would be a series for every path that anybody asks."""
         key = (route, model, version, status)
-        if key not in self._requests:
-            self._requests[key] = self._of_requests(*key)
-        self._requests[key].append(seconds)
+        noted = self._requests.get(key)
+        if noted is None:
+            noted = self._requests[key] = self._of_requests(*key)
+        noted.append(seconds)
 
     def _of_requests(self, route: str, model: str, version: str, status: int) -> Noted:
         outcome = "success" if status < FIRST_FAILURE else "failure"
@@ -171,15 +172,16 @@ class Metrics:
             all_seconds.add(float(seconds.sum()))
             histogram.observe_all(seconds)
 
-        return noted(self.counters, count)
+        return note(self.counters, count)
 
     def decoded(self, route: str, model: str, version: str, seconds: float) -> None:
         """The body of a request was turned into what a network takes."""
         key = (route, model, version)
-        if key not in self._decode_seconds:
+        noted = self._decode_seconds.get(key)
+        if noted is None:
             histogram = Histogram(self.counters, DECODE_SECONDS, *key)
-            self._decode_seconds[key] = noted(self.counters, histogram.observe_all)
-        self._decode_seconds[key].append(seconds)
+            noted = self._decode_seconds[key] = note(self.counters, histogram.observe_all)
+        noted.append(seconds)
 
     def refused(self, code: str) -> None:
         """A request was answered with this error."""

@@ -18,8 +18,8 @@ from benchmarks.networks import newest, write_repository
 from benchmarks.pictures import digits
 from benchmarks.processes import Cpus
 
-# 0.066 to 0.091 in ten runs of `python -m benchmarks.guard`, idle and beside two busy loops (docs/performance.md): the
-# bound is a fifth above the highest of them.
+# 0.060 to 0.095 in eleven runs of `python -m benchmarks.guard`, idle and beside two busy loops (docs/performance.md):
+# the bound is a sixth above the highest of them, and one and a half times the usual.
 BOUND = 0.11
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="CPU times are read from Linux' /proc")

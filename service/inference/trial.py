@@ -20,8 +20,10 @@ DEFAULT_BATCH_BYTES, DEFAULT_BATCH_S = (
 )  # of inputs and outputs, and of time, where nobody told a batch size
 SIDES = (1, 32, 224)  # of dynamic dimensions, tried until the network takes them: convolutions want some room
 TIMED_BATCH_SIZES = (8, 16, 32, 64)
-TIMED_ROUNDS = 3
-LONGEST_RUN_S = 0.01  # of a micro-batch: who comes just after it began waits as long
+TIMED_ROUNDS = 5
+RUN_OVERHEAD_S = (
+    0.0004  # what a micro-batch costs beside its network: the rest of the service with cold caches (docs/log.md)
+)
 FEW = (1, 2, 4)  # rows that a lone picture may be run with
 FEW_ROUNDS = 8
 WORTH_PADDING = 0.9  # of the time of a single row: less is saved only by chance
@@ -75,14 +77,9 @@ def _timed(version: ModelVersion) -> dict[int, float]:
 
 
 def best_batch_size(seconds: Mapping[int, float]) -> int:
-    """By the seconds of a run of each size: the largest whose time an image is within 10 % of the least, of those that
-    take no longer than `LONGEST_RUN_S`.
-
-    A network may be as fast at 8 as at 64; what is done once for a micro-batch is not (docs/log.md).
-    """
-    short = [size for size in seconds if seconds[size] <= LONGEST_RUN_S] or [min(seconds)]
-    least = min(seconds[size] / size for size in short)
-    return max(size for size in short if seconds[size] / size <= 1.1 * least)
+    """By the seconds of a run of each size: the smallest whose cost an image is within 5 % of the least."""
+    costs = {size: (took + RUN_OVERHEAD_S) / size for size, took in seconds.items()}
+    return min(size for size in costs if costs[size] <= 1.05 * min(costs.values()))
 
 
 def _fastest(version: ModelVersion, images: Tensor, sizes: Sequence[int], rounds: int) -> dict[int, float]:

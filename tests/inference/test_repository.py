@@ -124,13 +124,13 @@ def test_the_batch_size_is_measured_where_no_card_tells_it(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("milliseconds", "best"),
     [
-        ({8: 1.52, 16: 3.02, 32: 6.2, 64: 12.5}, 32),  # as fast at all sizes: the largest that holds nobody up
-        ({8: 0.12, 16: 0.21, 32: 0.41, 64: 0.8}, 64),
-        ({8: 1.0, 16: 2.0, 32: 4.6, 64: 9.6}, 16),  # from 32 on 15 % slower
-        ({8: 20.0, 16: 35.0, 32: 60.0, 64: 100.0}, 8),  # none is short
+        ({8: 1.52, 16: 3.02, 32: 6.2, 64: 12.5}, 32),  # as fast at all sizes
+        ({8: 0.12, 16: 0.21, 32: 0.41, 64: 0.8}, 64),  # in which the rest weighs more
+        ({8: 1.2, 16: 2.2, 32: 4.3, 64: 9.4}, 32),
+        ({8: 40.0, 16: 80.0, 32: 160.0, 64: 320.0}, 8),  # in which it is nothing
     ],
 )
-def test_the_largest_short_size_that_is_nearly_fastest_is_the_best(milliseconds: dict[int, float], best: int) -> None:
+def test_the_smallest_size_that_costs_nearly_the_least_is_the_best(milliseconds: dict[int, float], best: int) -> None:
     assert trial.best_batch_size({size: 1e-3 * took for size, took in milliseconds.items()}) == best
 
 

@@ -17,7 +17,7 @@ from protocol import tensor
 
 from service.counters import Counters
 from service.measures import METRICS, REQUEST_SECONDS, merge
-from service.metrics import DigitMetrics, Histogram, Metrics, noted
+from service.metrics import DigitMetrics, Histogram, Metrics, note
 
 PNG = {"content-type": "image/png"}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -178,7 +178,7 @@ def test_too_many_series_cost_no_memory_without_end() -> None:
 
 def test_what_is_put_down_is_counted_once_when_it_is_shown() -> None:
     counters, counted = Counters(), []
-    values = noted(counters, lambda values: counted.append(values.tolist()))
+    values = note(counters, lambda values: counted.append(values.tolist()))
     for some in ([0.25, 0.5], [1.0], []):
         values.extend(some)
         counters.flush()
