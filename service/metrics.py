@@ -1,6 +1,6 @@
 """Where to add what is measured. Whoever adds keeps what it adds to: a look-up by name costs more than the addition.
 
-What comes with every request is only put down, and counted when it is shown: so it costs a quarter (docs/log.md).
+What comes with every request is only put down, and counted when it is shown: many at once cost less (docs/log.md).
 """
 
 from __future__ import annotations

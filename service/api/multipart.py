@@ -20,7 +20,7 @@ USUAL_HEAD = re.compile(
     rb"(?:\r\ncontent-type: [^\r\n]*)?",
     re.IGNORECASE,
 )
-HEAD_BYTES = 256  # of a part's head that is remembered
+REMEMBERED_BYTES = 256  # of a part's head: with 1,024 of them a quarter of a megabyte
 MAX_OTHER_PARTS = 64  # form fields beside the pictures; more is nobody's form
 
 
@@ -71,7 +71,7 @@ def plain_parts(body: bytes, boundary: bytes) -> list[Part] | None:
         head, blank, content = section.partition(b"\r\n\r\n")
         if not blank:
             return None
-        if len(head) <= HEAD_BYTES and (names := _usual_names(head)) is not None:
+        if len(head) <= REMEMBERED_BYTES and (names := _usual_names(head)) is not None:
             parts.append(Part(*names, content))
             continue
         part = Part(content=content)

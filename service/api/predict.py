@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 
-from msgspec import UNSET, UnsetType
-
-from service.api import bodies
+from service.api import answers, bodies
+from service.api.asked import Asked, asked_by
 from service.api.bodies import Body, Budget
 from service.api.charts import reply_in_form
 from service.api.gathering import Gatherer
-from service.api.reading import LIGHT_BODY_BYTES, PREPROCESS, Reader
-from service.api.reply import Deliver, Inbound, Leave, Reply, parse_query, raised
-from service.api.schemas import (
-    BatchAnswer,
-    BatchItem,
-    ConfidenceAnswer,
-    ItemError,
-    ModelOpinion,
-    PredictAnswer,
-    PredictionSet,
-    Ranked,
-    Receipt,
-    SaliencyAnswer,
-    encode,
-)
-from service.api.submitted import Submitted, one_picture
-from service.errors import InvalidValue, ServiceError
+from service.api.reading import LIGHT_BODY_BYTES, Reader
+from service.api.reply import Deliver, Inbound, Leave, Reply, raised
+from service.api.schemas import BatchAnswer, encode
+from service.api.submitted import one_picture
+from service.errors import ServiceError
 from service.imaging.normalise import Normalised
-from service.inference.predictor import Prediction, Predictions, ask, entropy, predict, ranking, read
+from service.inference.predictor import Predictions, ask, predict, read
 from service.inference.repository import Repository
 from service.inference.saliency import Saliency, occlusion
-from service.inference.verdict import prediction_set
 from service.inference.version import ModelVersion
 from service.inference.waiting import Answer
 from service.settings import Settings
@@ -75,7 +60,7 @@ class DigitRoutes:
         self,
         request: Inbound,
         model: ModelVersion,
-        asked: _Asked,
+        asked: Asked,
         deliver: Deliver,
         image: Normalised | ServiceError | None,
         decode_s: float,
@@ -119,9 +104,9 @@ class DigitRoutes:
         found = await predict(model, good, limits.request_timeout_s) if good else Predictions(model, [], 0, 0)
         rows = iter(found.rows)
         items = [
-            _failed(index, picture, image)
+            answers.failed_item(index, picture, image)
             if isinstance(image, ServiceError)
-            else _predicted(index, picture, model, next(rows), image, asked)
+            else answers.item(index, picture, model, next(rows), asked, image)
             for index, (picture, image) in enumerate(zip(pictures, images, strict=True))
         ]
         answer = BatchAnswer(model.name, model.version, items, len(good), len(items) - len(good))
@@ -133,7 +118,7 @@ class DigitRoutes:
         image, decode_s = await self._one_image(request, asked)
         timeout_s = self._settings.request_timeout_s
         found = await asyncio.gather(*(predict(one, [image], timeout_s) for one in models))
-        answer = _confidence(models, [one.rows[0] for one in found], asked, image)
+        answer = answers.confidence(models, [one.rows[0] for one in found], asked, image)
         timings = _timings(decode_s, max(found, key=lambda one: one.queue_s + one.infer_s))
         return await reply_in_form(request.headers.get(b"accept", b"").decode("latin-1"), answer, image.pixels, timings)
 
@@ -141,23 +126,15 @@ class DigitRoutes:
         model, asked = self._understand(request)
         image, decode_s = await self._one_image(request, asked)
         found = await occlusion(model, image.pixels, self._settings.request_timeout_s)
-        answer = SaliencyAnswer(
-            model.name,
-            model.version,
-            found.digit,
-            found.confidence,
-            found.values.round(4).tolist(),
-            found.images,
-            asked.receipt_of(image),
-        )
+        answer = answers.saliency(model, found, asked, image)
         return Reply(encode(answer), timings=_timings(decode_s, found))
 
-    def _understand(self, request: Inbound) -> tuple[ModelVersion, _Asked]:
-        asked = _asked(request.raw_query)
+    def _understand(self, request: Inbound) -> tuple[ModelVersion, Asked]:
+        asked = asked_by(request.raw_query)
         request.model = model = self._repository.find(asked.model, asked.version, digits=True)
         return model, asked
 
-    async def _one_image(self, request: Inbound, asked: _Asked) -> tuple[Normalised, float]:
+    async def _one_image(self, request: Inbound, asked: Asked) -> tuple[Normalised, float]:
         """The picture of the request as the network sees it, and the seconds that took."""
         body = await self._receive(request, "file")
         request.decode_at = started = time.perf_counter()
@@ -179,128 +156,9 @@ class DigitRoutes:
         )
 
 
-class _Asked:
-    """The query of one request, checked. Raises `InvalidValue`."""
-
-    __slots__ = ("coverage", "model", "preprocess", "receipt", "version", "wants_more")
-
-    def __init__(self, query: Mapping[str, str]) -> None:
-        self.model = query.get("model")
-        self.version = query.get("version")
-        if self.version == "":
-            raise InvalidValue("version='': expected the number of a version, or none to ask the newest.")
-        name = query.get("preprocess", "auto")
-        if name not in PREPROCESS:
-            raise InvalidValue(f"preprocess={name!r}: expected auto or none.")
-        self.preprocess = PREPROCESS[name]
-        receipt = query.get("receipt", "false").lower()
-        if receipt not in TRUTH:
-            raise InvalidValue(f"receipt={receipt!r}: expected true or false.")
-        self.receipt = TRUTH[receipt]
-        coverage = query.get("coverage")
-        self.coverage = None if coverage is None else _coverage(coverage)
-        self.wants_more = self.receipt or self.coverage is not None
-
-    def add_to(
-        self, answer: PredictAnswer | BatchItem, model: ModelVersion, row: Prediction, image: Normalised
-    ) -> None:
-        """What the usual answer has not."""
-        answer.receipt = self.receipt_of(image)
-        if self.coverage is not None:
-            answer.prediction_set = _prediction_set(model, row, self.coverage)
-
-    def receipt_of(self, image: Normalised) -> Receipt | UnsetType:
-        return Receipt(image.pixels.tolist(), list(image.steps), list(image.warnings)) if self.receipt else UNSET
-
-
-@lru_cache(maxsize=64)  # clients send the same few again and again
-def _asked(raw_query: bytes) -> _Asked:
-    return _Asked(parse_query(raw_query))
-
-
-def _coverage(given: str) -> float:
-    try:
-        coverage = float(given)
-    except ValueError:
-        coverage = 0.0
-    if not 0 < coverage < 1:
-        raise InvalidValue(f"coverage={given!r}: expected a number between 0 and 1, such as 0.99.")
-    return coverage
-
-
-def _prediction_set(model: ModelVersion, row: Prediction, coverage: float) -> PredictionSet:
-    digits = prediction_set(row.probabilities, row.out_of_distribution_score, coverage, model.card.conformal)
-    return PredictionSet(coverage, digits)
-
-
-DEFAULT_COVERAGE = 0.99
-TRUTH = {"true": True, "1": True, "false": False, "0": False}
-
-
-def _one_predicted(found: Predictions, asked: _Asked, image: Normalised, decode_s: float) -> Reply:
-    model, (row,) = found.model, found.rows
-    answer = PredictAnswer(
-        model.name,
-        model.version,
-        row.digit,
-        row.confidence,
-        row.probabilities,
-        row.verdict,
-        row.reason,
-        row.out_of_distribution_score,
-    )
-    if asked.wants_more:
-        asked.add_to(answer, model, row, image)
+def _one_predicted(found: Predictions, asked: Asked, image: Normalised, decode_s: float) -> Reply:
+    answer = answers.predicted(found.model, found.rows[0], asked, image)
     return Reply(encode(answer), timings=_timings(decode_s, found))
-
-
-def _predicted(
-    index: int, picture: Submitted, model: ModelVersion, row: Prediction, image: Normalised, asked: _Asked
-) -> BatchItem:
-    item = BatchItem(
-        index,
-        picture.filename,
-        row.digit,
-        row.confidence,
-        row.probabilities,
-        row.verdict,
-        row.reason,
-        row.out_of_distribution_score,
-    )
-    if asked.wants_more:
-        asked.add_to(item, model, row, image)
-    return item
-
-
-def _failed(index: int, picture: Submitted, error: ServiceError) -> BatchItem:
-    return BatchItem(index, picture.filename, error=ItemError(error.code, error.detail))
-
-
-def _confidence(
-    models: Sequence[ModelVersion], rows: Sequence[Prediction], asked: _Asked, image: Normalised
-) -> ConfidenceAnswer:
-    model, row = models[0], rows[0]
-    ranked = ranking(row)
-    return ConfidenceAnswer(
-        model_name=model.name,
-        model_version=model.version,
-        digit=row.digit,
-        confidence=row.confidence,
-        probabilities=row.probabilities,
-        verdict=row.verdict,
-        reason=row.reason,
-        ranking=[Ranked(digit, probability) for digit, probability in ranked],
-        margin=round(ranked[0][1] - ranked[1][1], 7),
-        entropy=round(entropy(row), 7),
-        prediction_set=_prediction_set(model, row, asked.coverage or DEFAULT_COVERAGE),
-        out_of_distribution_score=row.out_of_distribution_score,
-        models={
-            one.name: ModelOpinion(one.version, its.digit, its.confidence, its.probabilities, its.verdict)
-            for one, its in zip(models, rows, strict=True)
-        },
-        agreement=len({its.digit for its in rows}) == 1,
-        receipt=asked.receipt_of(image),
-    )
 
 
 def _unchanged(reply: Reply) -> Reply:

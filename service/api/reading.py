@@ -16,7 +16,8 @@ from service.api import submitted
 from service.api.bodies import Body
 from service.api.submitted import Submitted
 from service.errors import DeadlineExceeded, Overloaded, ServiceError
-from service.imaging.decode import LIGHT_PIXELS, PNG_SIGNATURE, Picture, decode, decode_plain, from_pixels
+from service.imaging import png
+from service.imaging.decode import LIGHT_PIXELS, Picture, decode, decode_plain, from_pixels
 from service.imaging.normalise import Normalised, already_mnist, exact, in_convention, normalise
 from service.settings import Settings
 
@@ -165,4 +166,4 @@ def _is_light(content: object) -> bool:
     if len(content) < PNG_HEADER.size:
         return False
     signature, width, height, kind = PNG_HEADER.unpack_from(content)
-    return bool(kind == GREY_8 and width * height <= LIGHT_PIXELS and signature == PNG_SIGNATURE)
+    return bool(kind == GREY_8 and width * height <= LIGHT_PIXELS and signature == png.SIGNATURE)

@@ -1,7 +1,4 @@
-"""Bytes -> one upright grey picture. Every failure is a `ServiceError`; the header tells the size before decoding.
-
-Pillow's reader classes are called directly, chosen by the file's first bytes: no other format can be reached.
-"""
+"""Bytes -> one upright grey picture. Every failure is a `ServiceError`; the header tells the size before decoding."""
 
 from __future__ import annotations
 
@@ -14,39 +11,20 @@ import numpy.typing as npt
 import pyspng
 import simplejpeg
 from msgspec import Struct
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
 from service.errors import InvalidImage, ServiceError, TooLarge
 from service.imaging import png
+from service.imaging.formats import FORMATS, JPEG_SIGNATURE, reader_of, webp_size
 from service.imaging.grey import GreyImage, to_grey
 
-PNG_SIGNATURE = png.SIGNATURE
-JPEG_SIGNATURE = b"\xff\xd8\xff"
 LIGHT_PIXELS = 64 * 64
 LIGHT_JPEG_BYTES = 65_536
-FORMATS = "PNG, JPEG, WebP, BMP, GIF or TIFF"
 # Four times the side a digit is looked for at (normalise.VIEW_SIDE): detail beyond it only costs time.
 LARGE_SIDE = 1280
 MAX_JPEG_SCANS = 64  # a progressive file has about 10; thousands of scans are a known way to burn minutes of CPU
 EXIF_ORIENTATION = 0x0112
-READERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
-    (PNG_SIGNATURE, PngImagePlugin.PngImageFile),
-    (JPEG_SIGNATURE, JpegImagePlugin.JpegImageFile),
-    (b"RIFF", WebPImagePlugin.WebPImageFile),
-    (b"GIF87a", GifImagePlugin.GifImageFile),
-    (b"GIF89a", GifImagePlugin.GifImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
-    (b"II*\x00", TiffImagePlugin.TiffImageFile),
-    (b"MM\x00*", TiffImagePlugin.TiffImageFile),
-    (b"II+\x00", TiffImagePlugin.TiffImageFile),
-    (b"MM\x00+", TiffImagePlugin.TiffImageFile),
-)
-# Where a file's first 12 bytes hold one of these, it is what users take for a picture, too.
-OTHER_FORMATS = {
-    b"ftyphei": "HEIC", b"ftypmif": "HEIF", b"ftypavi": "AVIF", b"%PDF": "PDF", b"<svg": "SVG", b"<?xml": "SVG or XML",
-    b"jP  ": "JPEG 2000", b"JXL ": "JPEG XL", b"8BPS": "Photoshop",
-}  # fmt: skip
 # What `pyspng.load` calls; it looks up a table of formats each time, a sixth of what a small picture takes.
 _load_png, AS_IT_IS = pyspng.c.spng_decode_image_bytes, pyspng.c.SPNG_FMT_AUTO
 ORIENTATION_STEPS = {
@@ -126,7 +104,7 @@ def from_pixels(pixels: npt.NDArray[np.integer], *, max_pixels: int) -> Picture:
 
 def _decode_grey_png(data: bytes, max_pixels: int) -> Picture | None:
     """An 8-bit grey PNG, as MNIST's own files are; libspng needs a tenth of Pillow's time."""
-    if not (data.startswith(PNG_SIGNATURE) and data[24:29] == png.GREY):
+    if not (data.startswith(png.SIGNATURE) and data[24:29] == png.GREY):
         return None
     if b"tRNS" in data or b"eXIf" in data:
         return None
@@ -159,9 +137,7 @@ def _decode_grey_jpeg(data: bytes, max_pixels: int) -> Picture | None:
 
 
 def _decode_with_pillow(data: bytes, max_pixels: int, *, reduce: bool) -> Picture:
-    reader = next((cls for magic, cls in READERS if data.startswith(magic)), None)
-    if reader is None:
-        raise InvalidImage(f"Expected a {FORMATS} image, told by its content; got {_unread(data)}.")
+    reader = reader_of(data)
     _check_before_opening(data, reader, max_pixels)
     png_exif = png.read_chunks(data).exif if reader is PngImagePlugin.PngImageFile else b""
     image = reader(BytesIO(data))
@@ -186,15 +162,6 @@ def _decode_with_pillow(data: bytes, max_pixels: int, *, reduce: bool) -> Pictur
     return Picture(np.ascontiguousarray(pixels), tuple(steps), width, height)
 
 
-def _unread(data: bytes) -> str:
-    """What came instead of a picture, and what to do about it."""
-    for magic, name in OTHER_FORMATS.items():
-        if magic in data[:12]:
-            return f"{name}. Convert it to JPEG or PNG"
-    came = f"{len(data)} bytes that begin with {data[:8]!r}" if data else "an empty body"
-    return f"{came}. Send the encoded file itself"
-
-
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise InvalidImage(f"Expected an image of at least 1 x 1 pixel; got {width} x {height}. Send another file.")
@@ -212,28 +179,12 @@ def _check_before_opening(data: bytes, reader: type[ImageFile], max_pixels: int)
         _check_size(width, height, max_pixels)
     if reader is PngImagePlugin.PngImageFile:
         _check_size(*png.header_size(data), max_pixels)
-    if reader is WebPImagePlugin.WebPImageFile and (size := _webp_size(data)):
+    if reader is WebPImagePlugin.WebPImageFile and (size := webp_size(data)):
         _check_size(*size, max_pixels)
     if reader is JpegImagePlugin.JpegImageFile and (scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
         raise InvalidImage(
             f"Expected a JPEG of at most {MAX_JPEG_SCANS} scans; got {scans}. Save it again as baseline."
         )
-
-
-def _webp_size(data: bytes) -> tuple[int, int] | None:
-    """The canvas in px by the first chunk (RFC 9649, 2.5 to 2.7; RFC 6386, 9.1); none where that makes no sense."""
-    if len(data) < 30:
-        return None
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    if kind == b"VP8L":
-        sides = int.from_bytes(data[21:25], "little")
-        return (sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    return None
 
 
 def _check_tiles(image: ImageFile, max_pixels: int) -> None:

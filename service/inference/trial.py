@@ -21,9 +21,8 @@ DEFAULT_BATCH_BYTES, DEFAULT_BATCH_S = (
 SIDES = (1, 32, 224)  # of dynamic dimensions, tried until the network takes them: convolutions want some room
 TIMED_BATCH_SIZES = (8, 16, 32, 64)
 TIMED_ROUNDS = 5
-RUN_OVERHEAD_S = (
-    0.0004  # what a micro-batch costs beside its network: the rest of the service with cold caches (docs/log.md)
-)
+# What a micro-batch costs beside its network: after it, all else in the service begins with cold caches (docs/log.md).
+RUN_OVERHEAD_S = 0.0004
 FEW = (1, 2, 4)  # rows that a lone picture may be run with
 FEW_ROUNDS = 8
 WORTH_PADDING = 0.9  # of the time of a single row: less is saved only by chance

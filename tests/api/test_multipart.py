@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.multipart import Form, Part, boundary_of, plain_parts
+from service.api.multipart import REMEMBERED_BYTES, Form, Part, boundary_of, plain_parts
 from service.errors import ServiceError
 
 BOUNDARY = b"----WebKitFormBoundaryX"
@@ -41,6 +42,12 @@ def test_what_was_written_is_read_however_it_is_cut(form: list[Part], cuts: list
 
 @given(st.lists(parts, min_size=1, max_size=4))
 def test_plainly_written_forms_are_read_without_the_parser(form: list[Part]) -> None:
+    assert plain_parts(written(form), BOUNDARY) == form
+
+
+@pytest.mark.parametrize("length", [100, REMEMBERED_BYTES, 5000])
+def test_a_name_too_long_to_be_remembered_is_read_all_the_same(length: int) -> None:
+    form = [Part("file", letter * length, b"picture") for letter in "aba"]
     assert plain_parts(written(form), BOUNDARY) == form
 
 

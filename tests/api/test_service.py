@@ -1,5 +1,6 @@
 """The routes that do not predict, and what every answer carries."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from networks import write_linear_model
 from starlette.testclient import TestClient
 
 from service.api.problems import STATUS_OF_CODE
+from service.api.reply import new_id
 from service.app import create_app
 from service.settings import Settings
 
@@ -130,6 +132,12 @@ def test_openapi_names_every_body_form_and_error(client: httpx.Client) -> None:
         }  # fmt: skip
     told = str(document["paths"])
     assert all(f"`{code}`" in told for code in STATUS_OF_CODE if code not in UNTOLD)
+
+
+def test_no_two_requests_get_the_same_id() -> None:
+    ids = {new_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
 
 
 def test_openapi_tells_the_request_id_of_every_answer_and_what_needs_no_key(client: httpx.Client) -> None:
