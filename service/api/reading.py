@@ -24,6 +24,7 @@ from service.settings import Settings
 LIGHT_BODY_BYTES = 4096  # of one picture
 LIGHT_BATCH_BYTES = 65_536  # 200 light pictures, which take 2 ms
 MAX_WAITING = 256
+SEVERAL = 7  # pictures that are looked at together sooner than one after another (docs/log.md)
 PNG_HEADER = struct.Struct(">8s8xIIH")  # signature, width, height, depth and colour type (PNG specification, 11.2.2)
 GREY_8 = 0x0800
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Reader:
         """What the network sees of each, or what is wrong with it; None where telling takes nearly a millisecond."""
         plain = [self._plain(picture) for picture in pictures]
         images: list[Normalised | ServiceError | None] = [None] * len(plain)
-        if preprocess.together is not None and len(plain) > 1:
+        if preprocess.together is not None and len(plain) >= SEVERAL:
             images[:] = preprocess.together(plain)
         for index, image in enumerate(images):
             if image is None:

@@ -17,6 +17,7 @@ from service.imaging.grey import GreyImage
 
 KEPT = "already_mnist"
 AREA = SIDE * SIDE
+WORDS = SIDE // 4
 LIGHTEST, HEAVIEST = 5 * AREA, 110 * AREA  # the sum of all grey levels
 FAINTEST_PEAK = 200
 OFF_CENTRE = 0.55  # px
@@ -35,19 +36,20 @@ def place(pixels: GreyImage) -> tuple[GreyImage, tuple[str, ...]] | None:
 
 
 def keep(pictures: Sequence[GreyImage]) -> list[bool]:
-    """Which of n (28, 28) keep it as they are: `place` for many at once, in a quarter of its time."""
-    # Pixel by pixel instead of picture by picture, so that each step goes through n values that lie together.
-    planes = np.ascontiguousarray(np.concatenate(pictures).reshape(-1, AREA).T)
-    mass, down, across = MOMENTS @ planes.astype(np.float32)
-    square = planes.reshape(SIDE, SIDE, -1)
-    rows, columns = square.max(axis=1), square.max(axis=0)
+    """Which of n (28, 28) keep it as they are: `place` for many at once, in a fifth of its time for 64 of them."""
+    pixels = np.concatenate(pictures).reshape(-1, AREA)
+    mass, down, across = MOMENTS @ pixels.astype(np.float32).T
+    # Four pixels in a word, and word by word instead of picture by picture: steps through values that lie together.
+    words = np.ascontiguousarray(pixels.view(np.uint32).T).reshape(SIDE, WORDS, -1)
+    rows, columns = np.bitwise_or.reduce(words, axis=1), np.bitwise_or.reduce(words, axis=0)
+    columns = columns.view(np.uint8).reshape(WORDS, -1, 4).swapaxes(1, 2).reshape(SIDE, -1)
     centred = _is_centred(down, across, np.maximum(mass, 1))
-    kept: list[bool] = (centred & _is_digit(mass, _length(rows), _length(columns), rows.max(axis=0))).tolist()
+    kept: list[bool] = (centred & _is_digit(mass, _length(rows), _length(columns), pixels.max(axis=1))).tolist()
     return kept
 
 
-def _length(lines: npt.NDArray[np.uint8]) -> npt.NDArray[np.integer]:
-    """From the first to the last of (28, n) lines that are not all black; 28 where all are."""
+def _length(lines: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.integer]:
+    """From the first to the last of (28, n) lines that are not all black, 0; 28 where all are."""
     ink = lines > 0
     length: npt.NDArray[np.integer] = SIDE - ink.argmax(axis=0) - ink[::-1].argmax(axis=0)
     return length

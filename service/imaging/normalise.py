@@ -26,6 +26,7 @@ from service.imaging.page import Box, find_page
 from service.imaging.smooth import smooth_ground
 from service.imaging.texture import is_noise, is_texture, noise_deviation
 
+ALREADY_MNIST = (convention.KEPT,)
 WINDOWS = (0.16, 0.45)  # of the shorter side: how closely light and shadow are followed
 AGREED = 0.1  # of the ground's brightness: nothing but shadow or thick strokes parts the two windows by more
 FAINTEST_RAW = 16  # grey levels between the darkest and the lightest pixel: less is nothing that a network could read
@@ -76,7 +77,7 @@ def already_mnist(pictures: Sequence[Picture | None]) -> list[Normalised | None]
         kept = convention.keep([picture.pixels for picture in alike.values()])
         for (index, picture), keeps in zip(alike.items(), kept, strict=True):
             if keeps:
-                found[index] = Normalised(picture.pixels, (*picture.steps, convention.KEPT))
+                found[index] = Normalised(picture.pixels, picture.steps + ALREADY_MNIST)
     return found
 
 

@@ -10,7 +10,7 @@ from conftest import png, strokes
 
 from service.api import gathering
 from service.api.gathering import MOST, Gatherer, Ticket
-from service.api.reading import PREPROCESS, Reader
+from service.api.reading import PREPROCESS, SEVERAL, Reader
 from service.api.submitted import Submitted
 from service.errors import InvalidImage
 from service.imaging.normalise import Normalised
@@ -73,7 +73,8 @@ def test_each_request_gets_its_own_picture_or_error_in_the_next_turn(settings: C
 
 
 def test_a_picture_is_the_same_read_alone_and_among_others(settings: Callable[..., Settings]) -> None:
-    pictures = [CENTRED, 255 - CENTRED, np.roll(CENTRED, 3, 1), strokes()]
+    pictures = [CENTRED, 255 - CENTRED, np.roll(CENTRED, 3, 1), strokes()] * 2
+    assert len(pictures) >= SEVERAL
 
     async def story(desk: Desk) -> None:
         for index, picture in enumerate(pictures):
