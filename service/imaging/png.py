@@ -19,6 +19,7 @@ _PLAIN = struct.Struct(">16sII5sI")
 _HEADER_BYTES = _PLAIN.size
 _BEGIN = SIGNATURE + b"\x00\x00\x00\rIHDR"
 GREY = b"\x08\x00\x00\x00\x00"  # bytes 24 to 28: 8-bit grey, not interlaced (PNG specification, 11.2.2)
+PALETTED = b"\x03"  # byte 25
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
@@ -37,13 +38,15 @@ def header_size(data: bytes) -> tuple[int, int]:
 
 
 def read_chunks(data: bytes) -> Chunks:
-    """Walk the chunks to the end. Raises `InvalidImage` where IEND is missing or a critical chunk's CRC is wrong.
+    """Walk the chunks to the end. Raises `InvalidImage` where IEND or a needed palette is missing, or the CRC of a
+    critical chunk is wrong.
 
-    Source: PNG specification, 5.3 and 5.4; a chunk whose name begins with a small letter may be broken or unknown.
+    Source: PNG specification, 5.3, 5.4, 11.2.3; a chunk whose name begins with a small letter may be broken or unknown.
     """
     view = memoryview(data)
     rows = []
     exif = b""
+    palette_missing = data[25:26] == PALETTED
     at, last = len(SIGNATURE), len(data) - 12
     while at <= last:
         length, name = _CHUNK.unpack_from(view, at)
@@ -54,7 +57,11 @@ def read_chunks(data: bytes) -> Chunks:
             raise _broken(f"the checksum of its {name.decode('latin-1')} chunk is wrong")
         if name == b"IDAT":
             rows.append(view[at + 8 : end])
+        elif name == b"PLTE":
+            palette_missing = False
         elif name == b"IEND":
+            if palette_missing:
+                raise _broken("its palette is missing")
             return Chunks(rows, exif)
         elif name == b"eXIf":
             exif = bytes(view[at + 8 : end])

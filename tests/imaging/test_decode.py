@@ -328,6 +328,15 @@ def test_a_png_whose_checksum_is_wrong_is_refused(mode: str) -> None:
         decode(data, max_pixels=LIMIT)
 
 
+def test_a_png_without_the_palette_that_it_needs_is_refused() -> None:
+    whole = encoded(DRAWN.convert("P"))
+    begin = whole.index(b"PLTE") - 4
+    without = whole[:begin] + whole[begin + 12 + int.from_bytes(whole[begin : begin + 4], "big") :]
+    assert decode(whole, max_pixels=LIMIT).pixels.max() == 255
+    with pytest.raises(InvalidImage, match="palette"):
+        decode(without, max_pixels=LIMIT)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 14, 27])
 def test_a_grey_png_with_fewer_rows_than_its_header_says_is_truncated(rows: int) -> None:
     head = struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)
