@@ -108,9 +108,17 @@ class HotProtocol(BoundedProtocol):
             self._leave()
             self._leave = None
             self.app.edge.leave()
+            self.app.edge.unheard(self.cycle)
+        if self._head is not None:  # of a body that never was whole
+            self.app.edge.unheard(_Cycle(self._head))
+            self._head = None
         self.app.budget.give_back(self._held)
         self._held = 0
         super().connection_lost(exc)
+
+    def _refuse(self, code: str, detail: str) -> None:
+        self._head = None  # its request ends here
+        super()._refuse(code, detail)
 
     def _short_cut(self) -> Head | None:
         parser = self.parser

@@ -116,7 +116,7 @@ def at_once(request: Inbound, content: bytes, kind: str, *, wanted: str, max_byt
 
 def _are_few(parts: list[Part], wanted: str, max_files: int) -> bool:
     """Whether `Form`, which words the refusals, would take as many."""
-    files = sum(part.name == wanted for part in parts)
+    files = sum(part.is_file(wanted) for part in parts)
     return files <= max_files and len(parts) - files <= MAX_OTHER_PARTS
 
 

@@ -5,6 +5,7 @@ The hot routes are answered from here without the framework: it costs several ti
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -81,7 +82,7 @@ class Edge:
             self.take_place()
         except Overloaded as error:
             reply = reply_to(error, request.id, request.raw_path)
-            self._end(request, reply.status, time.perf_counter(), code=reply.code)
+            self._end(request, reply.status, code=reply.code)
             return reply
         return None
 
@@ -102,21 +103,27 @@ class Edge:
 
     async def respond(self, request: Inbound, handler: Handler) -> Reply | None:
         """The answer of a hot route that was admitted, or the problem it met; None when the client has left."""
-        started = time.perf_counter()
         span = None if self._tracing is None else self._tracing.begin(request.method, request.headers)
         try:
             self._authorise(request)
             reply = await handler(request)
         except Disconnected:
-            status, code = _unheard(request)
-            self._end(request, status, started, code=code, span=span)
+            self.unheard(request, span)
             return None
+        except asyncio.CancelledError:
+            self.unheard(request, span)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever is raised becomes an answer
             reply = reply_to(error, request.id, request.raw_path)
         if self._tracing is not None:
             reply.extra_headers.append((TRACEPARENT, self._tracing.traceparent(span)))
-        self._end(request, reply.status, started, reply.timings, reply.code, span=span)
+        self._end(request, reply.status, reply.timings, reply.code, span=span)
         return reply
+
+    def unheard(self, request: Inbound, span: Any = None) -> None:
+        """Count and log a request whose client left before its answer."""
+        status, code = _unheard(request)
+        self._end(request, status, code=code, span=span)
 
     def answer_at_once(self, request: Inbound, hot: Hot, finish: Callable[[Reply], None]) -> Leave | bool:
         """`respond` without a coroutine: what ends the wait until `finish` gets the reply; True where it has got it.
@@ -125,14 +132,13 @@ class Edge:
         """
         if hot.at_once is None or self._tracing is not None:
             return False
-        started = time.perf_counter()
 
         def ended(reply_of: Callable[[Any], Reply], outcome: Any) -> None:
             try:
                 reply = reply_of(outcome)
             except Exception as error:  # noqa: BLE001 - as above
                 reply = reply_to(error, request.id, request.raw_path)
-            self._end(request, reply.status, started, reply.timings, reply.code)
+            self._end(request, reply.status, reply.timings, reply.code)
             finish(reply)
 
         try:
@@ -143,7 +149,6 @@ class Edge:
             return True
 
     async def _ask_framework(self, request: Inbound, scope: Scope, send: Send) -> None:
-        started = time.perf_counter()
         if request.method == "HEAD":  # of every route its GET without the body (RFC 9110, 9.3.2)
             scope, send = {**scope, "method": "GET"}, without_body(send)
         span, outgoing = None, Stamped(send, request.id)
@@ -164,11 +169,11 @@ class Edge:
         status, code = outgoing.status, scope.get("problem_code", "")
         if status in (0, CLIENT_CLOSED_REQUEST):
             status, code = _unheard(request)
-        self._end(request, status, started, outgoing.timings, code, route, span)
+        self._end(request, status, outgoing.timings, code, route, span)
 
     def refuse(self, request: Inbound, reply: Reply) -> None:
         """Count and log a request that the protocol answered without any handler."""
-        self._end(request, reply.status, time.perf_counter(), code=reply.code)
+        self._end(request, reply.status, code=reply.code)
 
     def _authorise(self, request: Inbound) -> None:
         if self._keys.wanted and not self._is_probe(request.raw_path):
@@ -188,14 +193,13 @@ class Edge:
         self,
         request: Inbound,
         status: int,
-        started: float,
         timings: str = "",
         code: str = "",
         route: str = "",
         span: Any = None,
     ) -> None:
         """Every request ends here, once: counted and, but for probes that were answered well, logged."""
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - request.began
         route = route or self.routes.get(request.raw_path, NO_ROUTE)
         model = request.model
         name, version = (model.name, model.version) if model is not None else ("", "")

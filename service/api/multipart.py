@@ -21,6 +21,7 @@ USUAL_HEAD = re.compile(
     re.IGNORECASE,
 )
 REMEMBERED_BYTES = 256  # of a part's head: with 1,024 of them a quarter of a megabyte
+HEAD_BYTES = 4000  # of a part's head: more is left to the parser, which refuses it
 MAX_OTHER_PARTS = 64  # form fields beside the pictures; more is nobody's form
 
 
@@ -30,6 +31,10 @@ class Part(Struct):
     name: str = ""
     filename: str | None = None
     content: bytes | bytearray = b""
+
+    def is_file(self, wanted: str) -> bool:
+        """Whether it is a file called so: a browser's form with no file chosen sends the part, nameless and empty."""
+        return self.name == wanted and bool(self.content or self.filename)
 
     def header(self, name: bytes, value: bytes) -> None:
         """Take what we need of one of the part's headers."""
@@ -69,7 +74,7 @@ def plain_parts(body: bytes, boundary: bytes) -> list[Part] | None:
     parts = []
     for section in sections:
         head, blank, content = section.partition(b"\r\n\r\n")
-        if not blank:
+        if not blank or len(head) > HEAD_BYTES:
             return None
         if len(head) <= REMEMBERED_BYTES and (names := _usual_names(head)) is not None:
             parts.append(Part(*names, content))
@@ -102,6 +107,7 @@ class Form:
         self._wanted = wanted
         self._max_files = max_files
         self._files = 0
+        self._is_file = False  # the part that is being received
         self._ended = False
         self._header_name = b""
         self._header_value = b""
@@ -139,6 +145,8 @@ class Form:
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self.parts[-1].content += data[start:end]
+        if not self._is_file and self.parts[-1].name == self._wanted:
+            self._count_file()
 
     def _field(self, data: bytes, start: int, end: int) -> None:
         self._header_name += data[start:end]
@@ -151,15 +159,20 @@ class Form:
         self._header_name = self._header_value = b""
 
     def _name(self) -> None:
-        if self.parts[-1].name == self._wanted:
-            self._files += 1
-            if self._files > self._max_files:
-                raise TooLarge(
-                    f"More than {self._max_files} parts named {self._wanted!r} in one request. "
-                    "Send fewer, or have DIGITS_MAX_BATCH_IMAGES raised."
-                )
+        self._is_file = False
+        if self.parts[-1].name == self._wanted and self.parts[-1].filename:
+            self._count_file()
         elif len(self.parts) - self._files > MAX_OTHER_PARTS:
-            raise MalformedRequest(f"More than {MAX_OTHER_PARTS} parts that are not named {self._wanted!r}.")
+            raise MalformedRequest(f"More than {MAX_OTHER_PARTS} parts that are no file named {self._wanted!r}.")
+
+    def _count_file(self) -> None:
+        self._is_file = True
+        self._files += 1
+        if self._files > self._max_files:
+            raise TooLarge(
+                f"More than {self._max_files} parts named {self._wanted!r} in one request. "
+                "Send fewer, or have DIGITS_MAX_BATCH_IMAGES raised."
+            )
 
     def _end(self) -> None:
         self._ended = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -25,19 +26,20 @@ SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 class Inbound:
     """One HTTP request. Header names are lower case; `id` is the client's X-Request-ID where it sent a sane one.
 
-    `body` is the whole body where it came at once; else `receive` brings it. For metrics and traces its handler tells
-    which `model` answers, when it began to read what came (time.perf_counter) and how many seconds that took.
-    `refusal` is what the protocol answered while the handler still waited for the body.
+    `body` is the whole body where it came at once; else `receive` brings it. `began` is when it came. For metrics and
+    traces its handler tells which `model` answers, when it began to read what came (time.perf_counter, too) and how
+    many seconds that took. `refusal` is what the protocol answered while the handler still waited for the body.
     """
 
     __slots__ = (
-        "body", "decode_at", "decode_s", "headers", "id", "method", "model", "raw_path", "raw_query", "receive",
-        "refusal",
+        "began", "body", "decode_at", "decode_s", "headers", "id", "method", "model", "raw_path", "raw_query",
+        "receive", "refusal",
     )  # fmt: skip
 
     def __init__(
         self, method: str, raw_path: bytes, raw_query: bytes, headers: Mapping[bytes, bytes], receive: Receive
     ) -> None:
+        self.began = time.perf_counter()
         self.method = method
         self.raw_path = raw_path
         self.raw_query = raw_query

@@ -89,8 +89,7 @@ def many_pictures(body: Body, max_images: int) -> list[Submitted]:
 
 
 def _files(parts: list[Part], wanted: str) -> list[Submitted]:
-    # A browser's form with no file chosen sends the part all the same, nameless and empty.
-    found = [part for part in parts if part.name == wanted and (part.content or part.filename)]
+    found = [part for part in parts if part.is_file(wanted)]
     if not found:
         names = ", ".join(sorted({_part_told(part, wanted) for part in parts})) or "no part"
         raise MalformedRequest(f"Expected a file in a part named {wanted!r}; found {names}. {_curl_hint(wanted)}")

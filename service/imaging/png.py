@@ -38,8 +38,8 @@ def header_size(data: bytes) -> tuple[int, int]:
 
 
 def read_chunks(data: bytes) -> Chunks:
-    """Walk the chunks to the end. Raises `InvalidImage` where IEND or a needed palette is missing, or the CRC of a
-    critical chunk is wrong.
+    """Walk the chunks to the end. Raises `InvalidImage` where IEND or a needed palette is missing or a critical chunk
+    has a wrong CRC.
 
     Source: PNG specification, 5.3, 5.4, 11.2.3; a chunk whose name begins with a small letter may be broken or unknown.
     """
@@ -57,11 +57,11 @@ def read_chunks(data: bytes) -> Chunks:
             raise _broken(f"the checksum of its {name.decode('latin-1')} chunk is wrong")
         if name == b"IDAT":
             rows.append(view[at + 8 : end])
-        elif name == b"PLTE":
+        elif name == b"PLTE" and length % 3 == 0 < length and not rows:
             palette_missing = False
         elif name == b"IEND":
             if palette_missing:
-                raise _broken("its palette is missing")
+                raise _broken("its palette is missing or broken")
             return Chunks(rows, exif)
         elif name == b"eXIf":
             exif = bytes(view[at + 8 : end])

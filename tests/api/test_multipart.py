@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.api.bodies import at_once
 from service.api.multipart import REMEMBERED_BYTES, Form, Part, boundary_of, plain_parts
-from service.errors import ServiceError
+from service.api.reply import Inbound, receive_nothing
+from service.errors import MalformedRequest, ServiceError, TooLarge
 
 BOUNDARY = b"----WebKitFormBoundaryX"
 names = st.text(st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters='"\\%'), min_size=1, max_size=20)
@@ -45,10 +47,34 @@ def test_plainly_written_forms_are_read_without_the_parser(form: list[Part]) -> 
     assert plain_parts(written(form), BOUNDARY) == form
 
 
-@pytest.mark.parametrize("length", [100, REMEMBERED_BYTES, 5000])
+@pytest.mark.parametrize("length", [100, REMEMBERED_BYTES, 3000])
 def test_a_name_too_long_to_be_remembered_is_read_all_the_same(length: int) -> None:
     form = [Part("file", letter * length, b"picture") for letter in "aba"]
     assert plain_parts(written(form), BOUNDARY) == form
+
+
+@pytest.mark.parametrize("header", [b"X-Long: " + b"a" * 5000, b'Content-Disposition: form-data; name="' + b"a" * 5000])
+def test_a_head_that_is_too_long_is_refused_however_it_comes(header: bytes) -> None:
+    body = b"--" + BOUNDARY + b"\r\n" + header + b"\r\n\r\npicture\r\n--" + BOUNDARY + b"--\r\n"
+    assert plain_parts(body, BOUNDARY) is None
+    with pytest.raises(MalformedRequest, match="header size"):
+        parsed(body, [])
+
+
+def test_a_file_that_was_not_chosen_does_not_count() -> None:
+    pictures = [Part("file", "a.png", b"a"), Part("file", None, b"b")]
+    for form in ([*pictures, Part("file", "", b"")], [Part("file"), *pictures]):
+        reader = Form(BOUNDARY, "file", 2)
+        reader.write(written(form))
+        assert [part.is_file("file") for part in reader.finish()] == [part in pictures for part in form]
+        body = at_once(request(), written(form), "form", wanted="file", max_bytes=1000, max_files=2)
+        assert body is not None
+    with pytest.raises(TooLarge):
+        Form(BOUNDARY, "file", 1).write(written(pictures))
+
+
+def request() -> Inbound:
+    return Inbound("POST", b"/", b"", {b"content-type": b"multipart/form-data; boundary=" + BOUNDARY}, receive_nothing)
 
 
 @given(st.lists(parts, min_size=1, max_size=3), st.data())

@@ -333,8 +333,12 @@ def test_a_png_without_the_palette_that_it_needs_is_refused() -> None:
     begin = whole.index(b"PLTE") - 4
     without = whole[:begin] + whole[begin + 12 + int.from_bytes(whole[begin : begin + 4], "big") :]
     assert decode(whole, max_pixels=LIMIT).pixels.max() == 255
-    with pytest.raises(InvalidImage, match="palette"):
-        decode(without, max_pixels=LIMIT)
+    end = without.index(b"IEND") - 4
+    empty, odd = chunk(b"PLTE", b""), chunk(b"PLTE", bytes(31))
+    late = without[:end] + whole[begin : begin + 12 + 768] + without[end:]
+    for broken in (without, without[:begin] + empty + without[begin:], without[:begin] + odd + without[begin:], late):
+        with pytest.raises(InvalidImage, match="palette"):
+            decode(broken, max_pixels=LIMIT)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 14, 27])

@@ -131,6 +131,31 @@ def test_a_client_that_leaves_while_the_network_runs_frees_its_place_and_disturb
     tell(story, settings(max_queue_size=2))
 
 
+def test_who_leaves_before_the_answer_is_counted_and_logged_once(settings: Callable[..., Settings]) -> None:
+    async def story(app: DigitService) -> None:
+        ended: list[tuple[str, int]] = []
+        app.edge.access_log.write = lambda _method, path, status, *_: ended.append((path, status))  # type: ignore[method-assign]
+
+        async def left(sent: bytes, turns: int) -> list[tuple[str, int]]:
+            ended.clear()
+            protocol, _ = connected(app)
+            protocol.data_received(sent)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            protocol.connection_lost(ConnectionResetError())
+            await asyncio.gather(*protocol.tasks, return_exceptions=True)
+            return ended
+
+        assert await left(REQUEST, 0) == [("/predict", 499)]
+        assert await left(REQUEST, 1) == [("/predict", 499)]
+        assert await left(REQUEST[:-1], 0) == [("/predict", 499)]
+        assert await left(REQUEST.replace(b"/predict", b"/saliency"), 1) == [("/saliency", 499)]
+        assert await left(b"", 0) == []
+        app.edge.take_place()  # which all of them gave back
+
+    tell(story, settings(max_queue_size=1))
+
+
 def test_a_small_body_whose_picture_takes_long_is_answered_and_may_be_left(settings: Callable[..., Settings]) -> None:
     drawing = np.full((90, 70), 255, np.uint8)
     drawing[20:70, 30:40] = 0

@@ -47,7 +47,7 @@ def refusals(live: Live) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "path", [b"/%70redict", b"/v2/models/dense/infer", b"/v2/models/cnn/inf%65r", b"/v2/repository/index"]
+    "path", [b"/predict", b"/%70redict", b"/v2/models/dense/infer", b"/v2/models/cnn/inf%65r", b"/v2/repository/index"]
 )
 def test_a_client_that_leaves_before_its_body_is_whole_is_no_bug(live: Live, path: bytes) -> None:
     request_id = f"gone{path.decode().translate(str.maketrans('/%', '--'))}"
