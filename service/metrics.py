@@ -87,24 +87,28 @@ def note(counters: Counters, count: Callable[[npt.NDArray[Any]], None]) -> Noted
     return values
 
 
+def observations(counters: Counters, metric: Metric, *labels: str) -> Noted:
+    """Where to put down what a histogram observes."""
+    return note(counters, Histogram(counters, metric, *labels).observe_all)
+
+
 class VersionMetrics:
     """What is measured of one version of a model."""
 
     def __init__(self, counters: Counters, name: str, version: str) -> None:
-        self._queue_seconds = note(counters, Histogram(counters, QUEUE_SECONDS, name, version).observe_all)
-        self._inference_seconds = note(counters, Histogram(counters, INFERENCE_SECONDS, name, version).observe_all)
-        self._micro_batch_images = note(counters, Histogram(counters, MICRO_BATCH_IMAGES, name, version).observe_all)
+        self._queue_seconds = observations(counters, QUEUE_SECONDS, name, version)
+        self._inference_seconds = observations(counters, INFERENCE_SECONDS, name, version)
+        self._micro_batch_images = observations(counters, MICRO_BATCH_IMAGES, name, version)
         self._last_inference = Number(counters, LAST_INFERENCE, name, version)
         self.queued_images = Number(counters, QUEUED_IMAGES, name, version)
         self._run_seconds: dict[int, Noted] = {}
-        self._run = partial(Histogram, counters, RUN_SECONDS, name, version)
-        self._counters = counters
+        self._run = partial(observations, counters, RUN_SECONDS, name, version)
 
     def ran(self, images: int, seconds: float) -> None:
         """One run of the network is done."""
         self._micro_batch_images.append(images)
         if images not in self._run_seconds:
-            self._run_seconds[images] = note(self._counters, self._run(str(images)).observe_all)
+            self._run_seconds[images] = self._run(str(images))
         self._run_seconds[images].append(seconds)
         self._last_inference.set(time.time())
 
@@ -141,7 +145,7 @@ class Metrics:
 
     def __init__(self, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
-        self.loop_lag_seconds = note(self.counters, Histogram(self.counters, LOOP_LAG_SECONDS).observe_all)
+        self.loop_lag_seconds = observations(self.counters, LOOP_LAG_SECONDS)
         self._requests: dict[tuple[str, str, str, int], Noted] = {}
         self._request_seconds: dict[tuple[str, str, int], Histogram] = {}
         self._decode_seconds: dict[tuple[str, str, str], Noted] = {}
@@ -179,8 +183,7 @@ class Metrics:
         key = (route, model, version)
         noted = self._decode_seconds.get(key)
         if noted is None:
-            histogram = Histogram(self.counters, DECODE_SECONDS, *key)
-            noted = self._decode_seconds[key] = note(self.counters, histogram.observe_all)
+            noted = self._decode_seconds[key] = observations(self.counters, DECODE_SECONDS, *key)
         noted.append(seconds)
 
     def refused(self, code: str) -> None:

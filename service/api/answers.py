@@ -23,23 +23,14 @@ from service.errors import ServiceError
 from service.imaging.normalise import Normalised
 from service.inference.predictor import Prediction, entropy, ranking
 from service.inference.saliency import Saliency
-from service.inference.verdict import prediction_set
+from service.inference.verdict import Reason, Verdict, prediction_set
 from service.inference.version import ModelVersion
 
 DEFAULT_COVERAGE = 0.99
 
 
 def predicted(model: ModelVersion, row: Prediction, asked: Asked, image: Normalised) -> PredictAnswer:
-    answer = PredictAnswer(
-        model.name,
-        model.version,
-        row.digit,
-        row.confidence,
-        row.probabilities,
-        row.verdict,
-        row.reason,
-        row.out_of_distribution_score,
-    )
+    answer = PredictAnswer(model.name, model.version, *_said(row))
     if asked.receipt or asked.coverage is not None:
         _add(answer, model, row, asked, image)
     return answer
@@ -48,16 +39,7 @@ def predicted(model: ModelVersion, row: Prediction, asked: Asked, image: Normali
 def item(
     index: int, picture: Submitted, model: ModelVersion, row: Prediction, asked: Asked, image: Normalised
 ) -> BatchItem:
-    one = BatchItem(
-        index,
-        picture.filename,
-        row.digit,
-        row.confidence,
-        row.probabilities,
-        row.verdict,
-        row.reason,
-        row.out_of_distribution_score,
-    )
+    one = BatchItem(index, picture.filename, *_said(row))
     if asked.receipt or asked.coverage is not None:
         _add(one, model, row, asked, image)
     return one
@@ -105,6 +87,11 @@ def saliency(model: ModelVersion, found: Saliency, asked: Asked, image: Normalis
         found.images,
         _receipt(asked, image),
     )
+
+
+def _said(row: Prediction) -> tuple[int | None, float, list[float], Verdict, Reason | None, float | None]:
+    """What stands in the answer for one picture as in an item of a batch, in the order of both."""
+    return row.digit, row.confidence, row.probabilities, row.verdict, row.reason, row.out_of_distribution_score
 
 
 def _add(
